@@ -1,0 +1,149 @@
+//! The receiving role. One thread at a time, under [`Link::rx_lock`]; its own thread's signal handlers may interleave
+//! whole calls. [`Consumer::glance`] may be made by anyone at any time.
+
+use crate::carrier::Carrier;
+use crate::sync::{Ordering, total_order};
+use crate::wait::{Sleep, Wake};
+use crate::{Broken, Link, Raced};
+
+/// Where the next byte will come from: the one predicate that serves every look, arm and wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// From TCP; `until` is the number of TCP bytes after which the ring takes over, once the sender has said so.
+    Tcp {
+        /// For [`Consumer::follow`].
+        turn: u32,
+        /// In bytes ever read from TCP.
+        until: Option<u64>,
+    },
+    /// From the ring, which holds `available` bytes now.
+    Ring {
+        /// The consumer cursor.
+        head: u64,
+        /// At most the capacity.
+        available: u32,
+    },
+    /// The ring is read up to the go-back: [`Consumer::follow`], then look again.
+    Crossing {
+        /// For [`Consumer::follow`].
+        turn: u32,
+    },
+}
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct Consumer<'a>(pub(crate) &'a Link);
+
+impl Consumer<'_> {
+    /// The consumer cursor: bytes ever consumed.
+    #[inline]
+    pub fn head(&self) -> u64 {
+        // Relaxed: own word, changed only under the lock that the caller holds (or read as a hint).
+        self.0.own().consumer.head.load(Ordering::Relaxed)
+    }
+
+    /// The turn that reading has reached.
+    #[inline]
+    pub fn followed(&self) -> u32 {
+        // Relaxed: as `head`.
+        self.0.own().consumer.followed.load(Ordering::Relaxed)
+    }
+
+    /// Looks, exactly. Under the lock: without it the cursors could move between their reads and look broken.
+    #[inline]
+    pub fn look(&self) -> Result<Look, Broken> {
+        let peer = &self.0.peer().producer;
+        let followed = self.followed();
+        // SYNC POINT turn: Acquire pairs with `Producer::take_turn`.
+        let turn = peer.turn.load(Ordering::Acquire);
+        let ahead = turn.wrapping_sub(followed);
+        // Untrusted: a sender is at most two turns ahead, and that only from TCP (ring entered and left again).
+        if ahead > 2 || (ahead == 2 && Carrier::of(followed) == Carrier::Ring) {
+            return Err(Broken);
+        }
+        if Carrier::of(followed) == Carrier::Tcp {
+            let until = (ahead > 0).then(|| peer.boundary[1].load(Ordering::Relaxed));
+            return Ok(Look::Tcp { turn: followed, until });
+        }
+        let head = self.head();
+        // SYNC POINT data: Acquire pairs with `Producer::publish`: the bytes up to `tail` are there.
+        let tail = peer.tail.load(Ordering::Acquire);
+        let available = tail.wrapping_sub(head);
+        // Untrusted: a producer is never behind the consumer, nor further ahead than the ring is long.
+        if available > u64::from(self.0.capacity()) {
+            return Err(Broken);
+        }
+        // In the ring's last turn nothing is published after the go-back, and its boundary is the last tail, which the
+        // Acquire of `turn` has made visible.
+        if available == 0 && ahead == 1 {
+            return if peer.boundary[0].load(Ordering::Relaxed) == head {
+                Ok(Look::Crossing { turn: followed })
+            } else {
+                Err(Broken)
+            };
+        }
+        Ok(Look::Ring { head, available: available as u32 })
+    }
+
+    /// Copies `len` bytes out of the ring, from `offset` bytes after `head` on; they stay there until [`Consumer::consume`].
+    ///
+    /// # Safety
+    /// `dst` is writable for `len` bytes; `offset + len` is at most the `available` of the look that gave `head`.
+    #[inline]
+    pub unsafe fn copy_out(&self, head: u64, offset: u32, dst: *mut u8, len: u32) {
+        // SAFETY: `dst` by contract; an honest producer does not touch those places before we consume them.
+        unsafe { self.0.peer_data.get(head + u64::from(offset), dst, len) }
+    }
+
+    /// Hands the `len` bytes from `head` on back to the producer.
+    #[inline]
+    pub fn consume(&self, head: u64, len: u32) -> Result<Wake, Raced> {
+        let own = self.0.own();
+        // SYNC POINT space: Release pairs with the Acquire in `Producer::free`: our copies are done. SYNC POINT sleep:
+        // SeqCst, before the epochs are read. A compare-exchange, because a signal handler of this thread may have consumed.
+        own.consumer
+            .head
+            .compare_exchange(head, head + u64::from(len), Ordering::SeqCst, Ordering::Relaxed)
+            .map_err(|_| Raced)?;
+        total_order();
+        Ok(Wake::after_publishing(own, self.0.peer(), &[Sleep::Space]))
+    }
+
+    /// Takes the turn after `turn`: on TCP after [`Look::Tcp`]'s `until` has been reached, in the ring at [`Look::Crossing`].
+    /// The caller wakes this endpoint's other sleepers, for whom the place to look has changed.
+    pub fn follow(&self, turn: u32) -> Result<(), Raced> {
+        // SYNC POINT followed: Release pairs with the Acquire in `Producer::may_switch`: our reading of the old boundary
+        // is done. A compare-exchange, because a signal handler of this thread may have followed.
+        let followed = &self.0.own().consumer.followed;
+        followed
+            .compare_exchange(turn, turn.wrapping_add(1), Ordering::Release, Ordering::Relaxed)
+            .map(|_| ())
+            .map_err(|_| Raced)
+    }
+
+    /// Whether there is something to look at beside what TCP itself shows: bytes in the ring, or a turn to follow.
+    /// Anyone, any time, without the lock; one cache line of the peer's.
+    #[inline]
+    pub fn glance(&self) -> bool {
+        let peer = &self.0.peer().producer;
+        let followed = self.followed();
+        // Acquire as in `look`; whoever acts on a glance looks again under the lock.
+        peer.turn.load(Ordering::Acquire) != followed
+            || (Carrier::of(followed) == Carrier::Ring && peer.tail.load(Ordering::Acquire) != self.head())
+    }
+
+    /// Bytes that wait in the ring, for FIONREAD: a snapshot, at most the capacity.
+    pub fn unread(&self) -> u32 {
+        if Carrier::of(self.followed()) == Carrier::Tcp {
+            return 0;
+        }
+        let tail = self.0.peer().producer.tail.load(Ordering::Acquire);
+        tail.saturating_sub(self.head()).min(u64::from(self.0.capacity())) as u32
+    }
+
+    /// Whether the sender has, this very moment, taken a turn that reading has not followed.
+    pub fn is_behind(&self) -> bool {
+        // SeqCst: for the receiver that withdraws its readiness (SYNC POINT ready) and looks whether it was in time.
+        self.0.peer().producer.turn.load(Ordering::SeqCst) != self.followed()
+    }
+}

@@ -1,0 +1,165 @@
+//! One endpoint's view of its pair: its own outbox, and its peer's.
+
+use crate::carrier::Ready;
+use crate::data::Data;
+use crate::layout::{MARK_END, Outbox};
+use crate::role::RoleLock;
+use crate::sync::{AtomicU32, Ordering};
+use crate::wait::{self, Sleep, Wake, Waker};
+use crate::{Consumer, Producer};
+
+#[cfg(not(loom))]
+type Shared = core::ptr::NonNull<Outbox>;
+#[cfg(loom)]
+type Shared = loom::sync::Arc<Outbox>;
+
+/// Both outboxes as one side sees them.
+#[derive(Clone)]
+pub struct Link {
+    own: Shared,
+    peer: Shared,
+    pub(crate) own_data: Data,
+    pub(crate) peer_data: Data,
+}
+
+// SAFETY: everything reachable is an atomic or is guarded by the role locks and the cursors (see `producer`, `consumer`).
+#[cfg(not(loom))]
+unsafe impl Send for Link {}
+// SAFETY: as above.
+#[cfg(not(loom))]
+unsafe impl Sync for Link {}
+
+impl Link {
+    /// The link of the endpoint that owns `own`.
+    ///
+    /// # Safety
+    /// Both are mapped, `own` writable, both of `size(capacity)` bytes and checked by [`Outbox::check`]; both stay
+    /// mapped for as long as the link is used.
+    #[cfg(not(loom))]
+    pub unsafe fn new(own: Shared, peer: Shared, capacity: u32) -> Self {
+        // SAFETY: the ring follows the header in both mappings, by contract.
+        unsafe {
+            let ring = |outbox: Shared| Data::new(outbox.as_ptr().cast::<u8>().add(crate::layout::HEADER), capacity);
+            Self { own, peer, own_data: ring(own), peer_data: ring(peer) }
+        }
+    }
+
+    /// The link of the endpoint that owns `own`, in a model.
+    #[cfg(loom)]
+    pub fn new(own: (Shared, Data), peer: (Shared, Data)) -> Self {
+        Self { own: own.0, peer: peer.0, own_data: own.1, peer_data: peer.1 }
+    }
+
+    /// The own outbox.
+    #[inline]
+    pub fn own(&self) -> &Outbox {
+        #[cfg(not(loom))]
+        // SAFETY: mapped for as long as the link is used, by the contract of `new`.
+        return unsafe { self.own.as_ref() };
+        #[cfg(loom)]
+        &self.own
+    }
+
+    /// The peer's outbox: every word read from it is the peer's to forge.
+    #[inline]
+    pub fn peer(&self) -> &Outbox {
+        #[cfg(not(loom))]
+        // SAFETY: as in `own`.
+        return unsafe { self.peer.as_ref() };
+        #[cfg(loom)]
+        &self.peer
+    }
+
+    /// Bytes of one ring.
+    pub fn capacity(&self) -> u32 {
+        self.own_data.capacity()
+    }
+
+    /// The sending role. Only its cursors' readers are safe to call without [`Link::tx_lock`].
+    #[inline]
+    pub fn producer(&self) -> Producer<'_> {
+        Producer(self)
+    }
+
+    /// The receiving role. Only its looks are safe to call without [`Link::rx_lock`].
+    #[inline]
+    pub fn consumer(&self) -> Consumer<'_> {
+        Consumer(self)
+    }
+
+    /// Who may send.
+    #[inline]
+    pub fn tx_lock(&self) -> &RoleLock {
+        &self.own().tx.lock
+    }
+
+    /// Who may receive.
+    #[inline]
+    pub fn rx_lock(&self) -> &RoleLock {
+        &self.own().rx.lock
+    }
+
+    /// Carries a wake out.
+    #[inline]
+    pub fn deliver(&self, wake: Wake, waker: &impl Waker) {
+        if !wake.is_none() {
+            self.own().tx.wakes.fetch_add(1, Ordering::Relaxed);
+            wake.deliver(self.own(), waker);
+        }
+    }
+
+    /// Announces a sleep for `kind`; look once more after it.
+    pub fn arm(&self, kind: Sleep) {
+        let own = self.own();
+        let sleeps = if kind == Sleep::Space { &own.tx.sleeps } else { &own.rx.sleeps };
+        sleeps.fetch_add(1, Ordering::Relaxed);
+        wait::arm(own, kind);
+    }
+
+    /// The peer's futex word for `kind` ([`Sleep::Poll`] has none and gives the data word). Read its value, [arm](Link::arm),
+    /// look, then wait for it to change.
+    pub fn futex(&self, kind: Sleep) -> &AtomicU32 {
+        match kind {
+            Sleep::Space => &self.peer().wakes.space,
+            Sleep::Data | Sleep::Poll => &self.peer().wakes.data,
+        }
+    }
+
+    /// The own futex word for local events (another thread's shutdown, a crossing). Waited on beside [`Link::futex`].
+    pub fn local(&self) -> &AtomicU32 {
+        &self.own().wakes.local
+    }
+
+    /// Announces to the peer that it should look at TCP: this side has ended, wholly or in part. To be called after the
+    /// kernel's own shutdown or close was made, or just before when it cannot be after.
+    pub fn mark_end(&self) -> Wake {
+        self.own().producer.marks.fetch_or(MARK_END, Ordering::SeqCst);
+        crate::sync::total_order();
+        Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
+    }
+
+    /// The peer's marks: a reason to look at TCP, never believed.
+    #[inline]
+    pub fn peer_marks(&self) -> u32 {
+        // Acquire: what the peer published before it ended is visible to whoever sees the mark.
+        self.peer().producer.marks.load(Ordering::Acquire)
+    }
+
+    /// Says whether this side's reading is ready for the ring.
+    pub fn set_ready(&self, ready: Ready) -> Wake {
+        // SYNC POINT ready: Release, so that the peer that sees it also sees what was prepared; partner in `Producer::may_switch`.
+        self.own().consumer.ready.store(ready as u32, Ordering::SeqCst);
+        crate::sync::total_order();
+        // A peer whose writer waits for space must hear that this side gives up the ring.
+        if ready == Ready::Never {
+            Wake::after_publishing(self.own(), self.peer(), &[Sleep::Space])
+        } else {
+            Wake::default()
+        }
+    }
+
+    /// What this side last said by [`Link::set_ready`].
+    pub fn ready(&self) -> Ready {
+        Ready::from_word(self.own().consumer.ready.load(Ordering::Relaxed))
+    }
+}
