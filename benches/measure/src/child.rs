@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -136,12 +136,14 @@ fn start(command: &mut Command, cpu: Option<usize>) -> std::io::Result<std::proc
     }
     let prepare = move || {
         set_pdeathsig(Signal::SIGKILL)?;
+        // `cleanup::arm` blocks signals, and a mask is inherited.
+        SigSet::empty().thread_set_mask()?;
         if cpu.is_some() {
             sched_setaffinity(Pid::from_raw(0), &set)?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec, `prepare` makes two system calls on memory of its own and does nothing else.
+    // SAFETY: between fork and exec, `prepare` makes system calls on memory of its own and does nothing else.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
 }

@@ -3,9 +3,11 @@
 //! Children also get a parent-death signal when they are spawned, for the one end that nothing here sees: SIGKILL.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal, kill, raise};
@@ -31,7 +33,7 @@ pub fn arm() -> Result<()> {
     signals.thread_block().context("cannot block signals")?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         if let Ok(signal) = signals.wait() {
-            sweep();
+            sweep(leftovers());
             // Dies of the same signal, so that the shell sees what happened.
             let _ = signals.thread_unblock();
             let _ = raise(signal);
@@ -39,24 +41,32 @@ pub fn arm() -> Result<()> {
     })?;
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        sweep();
+        // Where the panic comes from under the lock, this thread has it and would wait for itself.
+        if let Ok(leftovers) = LEFTOVERS.try_lock() {
+            sweep(leftovers);
+        }
         report(info);
     }));
     Ok(())
 }
 
 /// Kills every child still registered and removes every folder still registered.
-fn sweep() {
-    // A panic may come from under the lock: then whoever holds it is this very thread.
-    let Ok(mut leftovers) = LEFTOVERS.try_lock() else {
-        return;
-    };
+///
+/// Never gives the lock back: the process ends now, and a thread that would start or reap a child has to wait for that.
+fn sweep(mut leftovers: MutexGuard<'static, Leftovers>) {
     for pid in leftovers.children.drain(..) {
         let _ = kill(pid, Signal::SIGKILL);
     }
     for folder in leftovers.folders.drain(..) {
-        let _ = fs::remove_dir_all(folder);
+        // The main thread may be making a last file.
+        for _ in 0..20 {
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != ErrorKind::NotFound => thread::sleep(Duration::from_millis(5)),
+                _ => break,
+            }
+        }
     }
+    std::mem::forget(leftovers);
 }
 
 fn leftovers() -> MutexGuard<'static, Leftovers> {

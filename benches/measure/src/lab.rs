@@ -1,6 +1,7 @@
 //! A private place to measure in: a folder, a broker that serves nobody else, and the way to start programs there.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ use crate::host::Cores;
 use crate::status::Status;
 
 const BROKER_STARTS_WITHIN: Duration = Duration::from_secs(5);
+const STATUS_TAKES: Duration = Duration::from_secs(5);
 
 /// The place. Dropping it ends the broker and removes the folder.
 #[derive(Debug)]
@@ -116,19 +118,18 @@ impl Shimmed {
     }
 
     fn status(&self) -> Result<Status> {
+        let beside = |name| self.socket.with_file_name(name);
         let mut command = Command::new(&self.artifacts.slipstream);
         scrub(&mut command);
-        let output = command
+        command
             .args(["status", "--json"])
             .env("SLIPSTREAM_SOCKET", &self.socket)
             .stdin(Stdio::null())
-            .output()
-            .context("cannot run `slipstream status --json`")?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("`slipstream status --json` ended with {}: {}{}", output.status, said.trim(), self.broker.said());
-        }
-        let json = String::from_utf8_lossy(&output.stdout);
+            .stdout(File::create(beside("status.json"))?);
+        Child::spawn(command, "`slipstream status --json`", None, &beside("status.log"))?
+            .wait(STATUS_TAKES)
+            .with_context(|| format!("the broker gives no status{}", self.broker.said()))?;
+        let json = fs::read_to_string(beside("status.json"))?;
         Status::parse(&json).with_context(|| format!("`slipstream status --json` said: {}", json.trim()))
     }
 }

@@ -1,0 +1,89 @@
+//! `slipstream demo`: one command that shows what Slipstream does on this machine.
+//!
+//! The two programs that it measures are this executable again, in the role of [`peer`](slipstream_measure::peer): plain
+//! sockets, no knowledge of Slipstream. A broker of the demo's own serves them, so nothing of the user's is touched, and
+//! nothing is left behind.
+
+mod measure;
+mod report;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
+use slipstream_measure::artifacts::Cargo;
+use slipstream_measure::cleanup::{self, TempFolder};
+use slipstream_measure::host::{Cores, Machine};
+use slipstream_measure::{Artifacts, Lab, peer};
+
+use measure::Results;
+
+const SHIM: &str = "slipstream-shim";
+const CARGO_TAKES: Duration = Duration::from_secs(900);
+
+/// Measures TCP, a Unix-domain socket and Slipstream side by side on this machine, in under a minute
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many times to visit every carrier; the figures shown are medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Role {
+    /// The program under measurement, for the demo's own use
+    #[command(hide = true)]
+    Peer,
+}
+
+/// Runs the demo.
+///
+/// # Errors
+///
+/// When anything could not be measured, and when the connections were not moved: the message has the broker's reasons.
+pub fn run(args: Args) -> Result<()> {
+    if matches!(args.role, Some(Role::Peer)) {
+        return peer::run();
+    }
+    cleanup::arm()?;
+    let folder = TempFolder::new("slipstream-demo")?;
+    let executable = std::env::current_exe().context("cannot find this executable")?;
+    let artifacts = artifacts(&executable, &folder)?;
+    let peer = vec![executable.into(), "demo".into(), "peer".into()];
+    let lab = Lab::open(folder, Some(artifacts), peer)?;
+
+    println!("{}", introduction(lab.cores));
+    let results = Results::measure(&lab, args.rounds)?;
+    drop(lab);
+    print!("{}", report::render(&results, args.rounds));
+    results.ensure_moved()
+}
+
+/// The library, built first where cargo runs this demo and so built the executable alone.
+fn artifacts(executable: &Path, folder: &TempFolder) -> Result<Artifacts> {
+    if let Some(cargo) = Cargo::running(executable) {
+        let spinner = ProgressBar::new_spinner().with_message("cargo build --package slipstream-shim");
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        let built = cargo.build(SHIM, &folder.path().join("cargo.log"))?.wait(CARGO_TAKES);
+        spinner.finish_and_clear();
+        built.context("cannot build libslipstream.so")?;
+    }
+    let artifacts = Artifacts::beside(executable)?;
+    ensure!(
+        !artifacts.library.as_os_str().to_string_lossy().contains([' ', ':']),
+        "LD_PRELOAD cannot name {}: its path has a space or a colon",
+        artifacts.library.display()
+    );
+    Ok(artifacts)
+}
+
+fn introduction(cores: Cores) -> String {
+    let pinned = match cores.are_two() {
+        true => format!("client pinned to CPU {}, server to CPU {}", cores.client, cores.server),
+        false => format!("client and server both on CPU {}, the only one: no spinning, small gains", cores.client),
+    };
+    format!("Two ordinary programs talk over one connection; {pinned}.\n{}", Machine::describe())
+}
