@@ -1,6 +1,46 @@
 //! The broker: matches the two endpoints of a connection and hands each its half of a transport.
 //!
+//! | module | is | touches the system |
+//! | --- | --- | --- |
+//! | [`protocol`] | the messages as they lie on the wire | no (`no_std`) |
+//! | [`path`] | where the broker's socket is | looks at files |
+//! | [`packet`] | one message and its descriptors, received and checked, or sent | sockets |
+//! | [`diag`] | sock_diag questions and answers as bytes | no |
+//! | [`evidence`] | what the kernel says of a socket | one netlink socket per namespace |
+//! | [`matching`] | which two claims are one connection | no |
+//! | [`policy`] | budgets and rates | no |
+//! | [`transport`] | outboxes, doorbells and mailboxes | memory and descriptors |
+//! | [`registry`] | the books: endpoints, pairs, users, totals | no |
+//! | [`server`] | the event loop that joins them | everything |
+//! | [`status`] | what the status says, as data | no |
+//! | [`control`] | the command line's side of the socket | sockets |
+//!
 //! Without the `daemon` feature only [`protocol`] remains: the fixed-size messages that the shim speaks, `no_std`.
 #![cfg_attr(not(feature = "daemon"), no_std)]
 
 pub mod protocol;
+
+#[cfg(feature = "daemon")]
+pub mod control;
+#[cfg(feature = "daemon")]
+pub mod diag;
+#[cfg(feature = "daemon")]
+pub mod evidence;
+#[cfg(feature = "daemon")]
+pub mod matching;
+#[cfg(feature = "daemon")]
+pub mod packet;
+#[cfg(feature = "daemon")]
+pub mod path;
+#[cfg(feature = "daemon")]
+pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod registry;
+#[cfg(feature = "daemon")]
+pub mod server;
+#[cfg(feature = "daemon")]
+pub mod status;
+#[cfg(feature = "daemon")]
+mod sys;
+#[cfg(feature = "daemon")]
+pub mod transport;

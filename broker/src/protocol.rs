@@ -60,8 +60,11 @@ pub enum Kind {
     Adopt = 7,
     /// Shim to broker: [`Notice`] with a reason; an attached endpoint has gone back to TCP for good.
     Retired = 8,
-    /// Command line to broker: [`Notice`]; asks for the status.
+    /// Command line to broker: [`Notice`]; asks for the status. Needs no `Hello`.
     Status = 32,
+    /// Command line to broker: [`Notice`]; asks whether a broker of this version is there. Needs no `Hello`; answered by
+    /// a [`Welcome`] without a descriptor.
+    Probe = 33,
     /// Broker to shim: [`Welcome`] + the mailbox memfd, read-only.
     Welcome = 64,
     /// Broker to shim: [`Prepare`] + own outbox (read-write memfd), own doorbell, peer's doorbell, and with
@@ -88,6 +91,7 @@ impl Kind {
             7 => Self::Adopt,
             8 => Self::Retired,
             32 => Self::Status,
+            33 => Self::Probe,
             64 => Self::Welcome,
             65 => Self::Prepare,
             66 => Self::Attach,
@@ -112,6 +116,7 @@ impl Kind {
             | Self::Adopt
             | Self::Retired
             | Self::Status
+            | Self::Probe
             | Self::Attach
             | Self::Refused => size_of::<Notice>(),
         }

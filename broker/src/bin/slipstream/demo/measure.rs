@@ -134,9 +134,7 @@ impl Results {
     /// The medians over the rounds; `None` where nothing was measured.
     pub fn median(&self, subject: Subject, carrier: Carrier) -> Option<Sample> {
         let samples = self.samples.get(&(subject, carrier))?;
-        let of = |field: fn(&Sample) -> f64| {
-            median(&samples.iter().map(field).collect::<Vec<_>>()).unwrap_or_default()
-        };
+        let of = |field: fn(&Sample) -> f64| median(&samples.iter().map(field).collect::<Vec<_>>()).unwrap_or_default();
         Some(Sample { rate: of(|s| s.rate), p50: of(|s| s.p50), p99: of(|s| s.p99), cpu: of(|s| s.cpu) })
     }
 
