@@ -15,10 +15,11 @@
 //! | [`status`] | what the status says, as data | no |
 //! | [`control`] | the command line's side of the socket | sockets |
 //!
-//! Without the `daemon` feature only [`protocol`] remains: the fixed-size messages that the shim speaks, `no_std`.
+//! [`protocol`] is the crate `slipstream-protocol`, which the shim uses without this one: it must not link std, and
+//! cargo would unite this crate's features when both are built together.
 #![cfg_attr(not(feature = "daemon"), no_std)]
 
-pub mod protocol;
+pub use slipstream_protocol as protocol;
 
 #[cfg(feature = "daemon")]
 pub mod control;

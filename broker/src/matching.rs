@@ -73,8 +73,8 @@ pub enum Choice<Id> {
 /// have, 0 when they have none. `None` when they differ anywhere on the grid.
 pub fn compare(sent: &Prefix, received: &Prefix) -> Option<u64> {
     let common = sent.bytes.min(received.bytes);
-    let points = (0..GRID).take_while(|k| 1 << k <= common);
-    points.fold(Some(0), |compared, k| compared.and((sent.digest[k] == received.digest[k]).then_some(1 << k)))
+    let mut points = (0..GRID).take_while(|k| 1 << k <= common);
+    points.try_fold(0, |_, k| (sent.digest[k] == received.digest[k]).then_some(1 << k))
 }
 
 /// Whether two claims can be one connection by what passed over it. `None` when a direction differs.

@@ -25,8 +25,21 @@
 //!  |-------------------------------------->|
 //! ```
 //!
+//! Rules for a client, beyond the layouts:
+//!
+//! - It believes a broker only when `SO_PEERCRED` of its socket names root or its own effective user.
+//! - `Prepare` and `Attach` are each answered once: the broker sends a client the next packet with descriptors only
+//!   then. (An endpoint that was withdrawn meanwhile needs no answer once the packet has been read.)
+//! - `Refused` may come at any stage, also after `Prepare` or `Attach`: the endpoint stays on TCP; nothing of it has
+//!   moved then, because its peer has not, or will not, become ready.
+//! - Every endpoint that was offered or adopted is withdrawn when its last descriptor in the process is closed, refused
+//!   ones too.
+//! - A forked child says `Hello` for itself, then `Adopt`s under names of its own what it holds of its parent's pairs.
+//!
 //! The broker never waits for a client, and a client never for the broker: a message that does not fit into the
 //! socket's buffer is dropped by the shim (the endpoint stays on TCP) and costs a client its connection in the broker.
+
+#![no_std]
 
 use bytemuck::{Pod, Zeroable};
 use core::sync::atomic::AtomicU32;
@@ -56,7 +69,8 @@ pub enum Kind {
     Declined = 5,
     /// Shim to broker: [`Notice`]; the endpoint has ended (its last descriptor was closed).
     Withdraw = 6,
-    /// Shim to broker: [`Notice`]; this (forked) process now also holds the endpoint of `pair` and `side`.
+    /// Shim to broker: [`Notice`]; this (forked) process now also holds the endpoint of `pair` and `side`, and calls it
+    /// by the name in the header.
     Adopt = 7,
     /// Shim to broker: [`Notice`] with a reason; an attached endpoint has gone back to TCP for good.
     Retired = 8,
