@@ -45,7 +45,7 @@ impl Artifacts {
 
 /// The cargo that runs this process, if one does.
 ///
-/// `cargo run` builds a program and what it links, so not the library that the program only preloads into others. A
+/// `cargo run -p` builds a program and what it links, so not the library that the program only preloads into others. A
 /// program run that way asks the same cargo for the rest, into the folder that it was itself built into: fresh in a
 /// clone never built before, and never stale after an edit.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@
 mod measure;
 mod report;
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,23 +56,27 @@ pub fn run(args: Args) -> Result<()> {
     let peer = vec![executable.into(), "demo".into(), "peer".into()];
     let lab = Lab::open(folder, Some(artifacts), peer)?;
 
-    println!("{}", introduction(lab.cores));
+    // Not `println!`, which panics when nobody reads on.
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", introduction(lab.cores))?;
     let results = Results::measure(&lab, args.rounds)?;
     drop(lab);
-    print!("{}", report::render(&results, args.rounds));
+    write!(out, "{}", report::render(&results, args.rounds))?;
     results.ensure_moved()
 }
 
-/// The library, built first where cargo runs this demo and so built the executable alone.
+/// `cargo run` in the workspace builds the library too, being a default member; with `-p` it does not, and cargo is asked.
 fn artifacts(executable: &Path, folder: &TempFolder) -> Result<Artifacts> {
-    if let Some(cargo) = Cargo::running(executable) {
-        let spinner = ProgressBar::new_spinner().with_message("cargo build --package slipstream-shim");
+    let mut artifacts = Artifacts::beside(executable);
+    if let (Err(_), Some(cargo)) = (&artifacts, Cargo::running(executable)) {
+        let spinner = ProgressBar::new_spinner().with_message(format!("cargo build --package {SHIM}"));
         spinner.enable_steady_tick(Duration::from_millis(100));
         let built = cargo.build(SHIM, &folder.path().join("cargo.log"))?.wait(CARGO_TAKES);
         spinner.finish_and_clear();
         built.context("cannot build libslipstream.so")?;
+        artifacts = Artifacts::beside(executable);
     }
-    let artifacts = Artifacts::beside(executable)?;
+    let artifacts = artifacts?;
     ensure!(
         !artifacts.library.as_os_str().to_string_lossy().contains([' ', ':']),
         "LD_PRELOAD cannot name {}: its path has a space or a colon",
