@@ -336,9 +336,14 @@ impl Books {
 pub fn state(endpoint: &Endpoint, snapshot: &Snapshot) -> State {
     match endpoint.progress {
         Progress::Off => State::NoOpt,
-        Progress::Handed | Progress::Attached if snapshot.turn > 0 || snapshot.followed > 0 => State::Opt,
+        Progress::Handed | Progress::Attached if has_moved(snapshot) => State::Opt,
         _ => State::PreOpt,
     }
+}
+
+/// Whether a direction is off TCP, or has been for at least a byte.
+fn has_moved(snapshot: &Snapshot) -> bool {
+    (snapshot.turn | snapshot.followed) & 1 == 1 || snapshot.tail > 0 || snapshot.head > 0
 }
 
 /// Adds one endpoint to the sums.
