@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The preloaded library: it watches TCP sockets, and moves their streams onto shared memory.
+//!
+//! A guest in someone else's process: no std, no thread, no heap of the program's, no lock that another thread can hold
+//! over fork, no low descriptor, no output unless asked. The [`hooks`] are thin; each calls one operation of [`stream`],
+//! [`readiness`] or [`descriptor`]. See docs/architecture.md for the map.
+#![cfg_attr(not(test), no_std)]
+#![allow(clippy::missing_safety_doc)]
+
+mod broker;
+mod config;
+mod counter;
+mod descriptor;
+mod endpoint;
+mod family;
+pub mod hooks;
+mod kernel;
+mod log;
+mod path;
+mod pieces;
+mod prefix;
+mod process;
+mod readiness;
+mod real;
+mod receiver;
+mod roles;
+mod sender;
+mod slab;
+mod stream;
+mod tcp;
+mod thread;
+mod transfer;
+mod wait;
+
+/// Runs when the library is loaded, before the program and (nearly always) before it has threads.
+extern "C" fn start() {
+    real::init();
+    thread::init();
+    config::init();
+    path::init();
+    process::init();
+    descriptor::init();
+}
+
+#[cfg_attr(not(test), unsafe(link_section = ".init_array"))]
+#[used]
+static START: extern "C" fn() = start;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: abort takes nothing and does not return. Nothing here is meant to panic (a test looks at the symbols).
+    unsafe { libc::abort() }
+}

@@ -1,0 +1,466 @@
+//! The shim's side of the broker protocol: one connection per process, made when the first endpoint is worth an offer.
+//!
+//! Nothing here ever waits. What does not fit into the socket is not said, and the endpoint stays on TCP; mail is read by
+//! whichever call finds the mailbox changed.
+
+use crate::endpoint::{Endpoint, Phase};
+use crate::kernel::{self, Errno};
+use crate::log::{self, Level};
+use crate::slab::Spin;
+use crate::{config, descriptor, path};
+use bytemuck::Zeroable;
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use slipstream_protocol::{
+    Address, Header, Hello, Kind, MAILBOX_SIZE, MAX_FDS, MAX_MESSAGE, Mailbox, Notice, Offer, Prepare, Reason,
+    Transport,
+};
+
+/// Guards the connection. Tried, never waited for.
+static LOCK: Spin = Spin::new();
+/// The connection, or -1.
+static SOCKET: AtomicI32 = AtomicI32::new(-1);
+/// The broker's mailbox, once it has welcomed us.
+static MAILBOX: AtomicPtr<Mailbox> = AtomicPtr::new(core::ptr::null_mut());
+/// The mailbox's count when the socket was last read empty.
+static SEEN: AtomicU32 = AtomicU32::new(0);
+/// Whether a Hello waits for its Welcome: until then mail is asked for, not seen.
+static UNWELCOMED: AtomicBool = AtomicBool::new(false);
+/// Not before this moment (CLOCK_MONOTONIC ns) is the broker tried again.
+static RETRY_NS: AtomicU64 = AtomicU64::new(0);
+/// Connections made so far: an offer belongs to one of them.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Time between two tries to reach the broker.
+const RETRY: u64 = 500_000_000;
+
+/// Which connection offers stand on.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Whether there may be mail. One load while welcomed.
+#[inline(always)]
+pub fn may_have_mail() -> bool {
+    let mailbox = MAILBOX.load(Ordering::Acquire);
+    if mailbox.is_null() {
+        return UNWELCOMED.load(Ordering::Relaxed);
+    }
+    // SAFETY: a mapped page; it is never unmapped (a later connection maps another).
+    unsafe { (*mailbox).mail.load(Ordering::Acquire) != SEEN.load(Ordering::Relaxed) }
+}
+
+/// Offers an endpoint. `false`: not now.
+pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
+    if config::transport() == Transport::Tcp {
+        endpoint.settle(Reason::Disabled);
+        return false;
+    }
+    let offer = match describe(endpoint, fd) {
+        Ok(offer) => offer,
+        Err(Some(reason)) => {
+            endpoint.settle(reason);
+            return false;
+        }
+        Err(None) => return false,
+    };
+    locked(|| {
+        let socket = connection()?;
+        // Before the offer is out: its answer may be quicker than we are.
+        if !endpoint.advance(Phase::Counting, Phase::Offered) && endpoint.phase() != Phase::Offered {
+            return None;
+        }
+        if send(socket, bytemuck::bytes_of(&offer), &[]).is_err() {
+            endpoint.advance(Phase::Offered, Phase::Counting);
+            return None;
+        }
+        Some(())
+    })
+    .is_some()
+}
+
+/// What the broker must know of an endpoint. `Err(None)`: ask again later.
+fn describe(endpoint: &'static Endpoint, fd: c_int) -> Result<Offer, Option<Reason>> {
+    if endpoint.family().holders() != 1 {
+        return Err(None);
+    }
+    let [tx, rx] = endpoint.prefixes().and_then(|prefixes| prefixes.read()).ok_or(None)?;
+    let (family, local) = address(fd, false).ok_or(None)?;
+    let (_, remote) = address(fd, true).ok_or(None)?;
+    if local == remote {
+        return Err(Some(Reason::SelfConnected));
+    }
+    let mut cookie = 0u64;
+    const SO_COOKIE: c_int = 57;
+    kernel::getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).map_err(|_| Some(Reason::Kernel))?;
+    Ok(Offer {
+        header: Header::new(Kind::Offer, endpoint.id()),
+        cookie,
+        since_ns: endpoint.since_ns.load(Ordering::Relaxed),
+        local,
+        remote,
+        family,
+        connector: endpoint.connector.load(Ordering::Relaxed),
+        reserved: [0; 6],
+        tx,
+        rx,
+    })
+}
+
+/// An address of a socket, IPv4 as v4-mapped IPv6, with the socket's family.
+fn address(fd: c_int, peer: bool) -> Option<(u8, Address)> {
+    // SAFETY: zeroes are a valid sockaddr_storage.
+    let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
+    kernel::address(fd, peer, &mut storage).ok()?;
+    let mut ip = [0u8; 16];
+    let port = match c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel filled in an address of this family, which fits the storage.
+            let v4 = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in>() };
+            ip[10..12].fill(0xff);
+            ip[12..].copy_from_slice(&v4.sin_addr.s_addr.to_ne_bytes());
+            v4.sin_port
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in6>() };
+            ip = v6.sin6_addr.s6_addr;
+            v6.sin6_port
+        }
+        _ => return None,
+    };
+    Some((storage.ss_family as u8, Address { ip, port: u16::from_be(port), reserved: 0 }))
+}
+
+/// The endpoint stays on TCP.
+pub fn decline(endpoint: &Endpoint, reason: Reason) {
+    notice(Kind::Declined, endpoint, reason);
+}
+
+/// The endpoint has gone back to TCP for good.
+pub fn retired(endpoint: &Endpoint, reason: Reason) {
+    notice(Kind::Retired, endpoint, reason);
+}
+
+/// The endpoint's last descriptor is gone.
+pub fn withdraw(endpoint: &Endpoint) {
+    notice(Kind::Withdraw, endpoint, Reason::None);
+}
+
+/// This forked process also holds the endpoint, and wants to be waited for when it dies.
+pub fn adopt(endpoint: &Endpoint) {
+    locked(|| {
+        let socket = connection()?;
+        send_notice(socket, Kind::Adopt, endpoint, Reason::None)
+    });
+}
+
+fn notice(kind: Kind, endpoint: &Endpoint, reason: Reason) {
+    // Without a connection the broker has nothing to forget.
+    locked(|| {
+        let socket = SOCKET.load(Ordering::Relaxed);
+        if socket < 0 { None } else { send_notice(socket, kind, endpoint, reason) }
+    });
+}
+
+fn send_notice(socket: c_int, kind: Kind, endpoint: &Endpoint, reason: Reason) -> Option<()> {
+    let notice = Notice {
+        header: Header::new(kind, endpoint.id()),
+        pair: endpoint.pair(),
+        reason: reason as u16,
+        side: endpoint.side(),
+        reserved: [0; 5],
+    };
+    send(socket, bytemuck::bytes_of(&notice), &[]).ok().map(drop)
+}
+
+/// Reads and answers what has come.
+#[cold]
+pub fn read_mail() {
+    // The lock is not held while a letter is worked on, for that may want to send; a second reader finds it busy.
+    static READING: Spin = Spin::new();
+    if !READING.try_lock() {
+        return;
+    }
+    let mailbox = MAILBOX.load(Ordering::Acquire);
+    if !mailbox.is_null() {
+        // SAFETY: as in `may_have_mail`.
+        SEEN.store(unsafe { (*mailbox).mail.load(Ordering::Acquire) }, Ordering::Relaxed);
+    }
+    let mut letter = [0u64; MAX_MESSAGE / 8];
+    loop {
+        let socket = SOCKET.load(Ordering::Relaxed);
+        if socket < 0 {
+            break;
+        }
+        let bytes = bytemuck::bytes_of_mut(&mut letter);
+        match receive(socket, bytes) {
+            Ok((len, mut fds)) => {
+                if bytes.get(..len).and_then(|message| answer(message, &mut fds)).is_none() {
+                    log::say(Level::Warn, |line| line.text("a message of the broker's makes no sense; leaving it"));
+                    hang_up();
+                }
+                fds.iter().filter(|fd| **fd >= 0).for_each(|fd| kernel::close(*fd));
+            }
+            Err(Errno(libc::EAGAIN | libc::EINTR)) => break,
+            Err(_) => hang_up(),
+        }
+    }
+    READING.unlock();
+}
+
+/// Works on one message. Descriptors that are taken over are replaced by -1. `None`: it breaks the protocol.
+fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
+    let header: &Header = bytemuck::try_from_bytes(message.get(..size_of::<Header>())?).ok()?;
+    let kind = Kind::from_wire(header.kind)?;
+    if header.magic != slipstream_protocol::MAGIC
+        || header.version != slipstream_protocol::VERSION
+        || message.len() != kind.size()
+    {
+        return None;
+    }
+    let endpoint = descriptor::by_id(header.endpoint);
+    match kind {
+        Kind::Welcome => welcome(fds[0]),
+        Kind::Prepare => {
+            let prepare: &Prepare = bytemuck::try_from_bytes(message).ok()?;
+            if let Some((endpoint, fd)) = endpoint {
+                endpoint.pin();
+                match prepared(endpoint, fd, prepare, fds) {
+                    Ok(()) => notice(Kind::Mapped, endpoint, Reason::None),
+                    Err(reason) => endpoint.settle(reason),
+                }
+                endpoint.unpin();
+            }
+            Some(())
+        }
+        Kind::Attach => {
+            if let Some((endpoint, fd)) = endpoint {
+                endpoint.pin();
+                match attached(endpoint, fd, fds[0]) {
+                    Ok(()) => notice(Kind::Attached, endpoint, Reason::None),
+                    Err(reason) => endpoint.settle(reason),
+                }
+                endpoint.unpin();
+            }
+            Some(())
+        }
+        Kind::Refused => {
+            let notice: &Notice = bytemuck::try_from_bytes(message).ok()?;
+            if let Some((endpoint, _)) = endpoint {
+                endpoint.settle(Reason::from_wire(notice.reason).unwrap_or(Reason::Peer));
+            }
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+fn welcome(page: c_int) -> Option<()> {
+    if page < 0 || kernel::file_size(page) != Ok(MAILBOX_SIZE as u64) {
+        return None;
+    }
+    let mailbox = kernel::map_shared(page, MAILBOX_SIZE, false).ok()?.cast::<Mailbox>();
+    // What was sent until now is being read.
+    // SAFETY: a page was just mapped there.
+    SEEN.store(unsafe { (*mailbox).mail.load(Ordering::Acquire) }, Ordering::Relaxed);
+    MAILBOX.store(mailbox, Ordering::Release);
+    UNWELCOMED.store(false, Ordering::Relaxed);
+    Some(())
+}
+
+fn prepared(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    prepare: &Prepare,
+    fds: &mut [c_int; MAX_FDS],
+) -> Result<(), Reason> {
+    if endpoint.phase() != Phase::Offered {
+        return Err(Reason::Peer);
+    }
+    if endpoint.family().holders() != 1 {
+        return Err(Reason::Shared);
+    }
+    let transport = Transport::from_wire(prepare.transport).ok_or(Reason::Hostile)?;
+    let wanted = if transport == Transport::Uds { 4 } else { 3 };
+    if fds.iter().filter(|fd| **fd >= 0).count() != wanted || !descriptor::is(fd, endpoint) {
+        return Err(Reason::Hostile);
+    }
+    let mut kept = [-1; 3];
+    for (i, given) in fds.iter().skip(1).enumerate() {
+        if *given >= 0 {
+            match descriptor::high(*given) {
+                Ok(high) => kept[i] = high,
+                Err(_) => return close_all(&kept, Reason::Descriptors),
+            }
+        }
+    }
+    if let Err(reason) = endpoint.prepare(prepare.pair, prepare.side, transport, prepare.capacity, fds[0], kept) {
+        return close_all(&kept, reason);
+    }
+    if endpoint.advance(Phase::Offered, Phase::Prepared) { Ok(()) } else { Err(Reason::Peer) }
+}
+
+fn close_all(fds: &[c_int], reason: Reason) -> Result<(), Reason> {
+    fds.iter().filter(|fd| **fd >= 0).for_each(|fd| descriptor::close_own(*fd));
+    Err(reason)
+}
+
+fn attached(endpoint: &'static Endpoint, fd: c_int, outbox: c_int) -> Result<(), Reason> {
+    if endpoint.phase() != Phase::Prepared || outbox < 0 {
+        return Err(Reason::Peer);
+    }
+    if endpoint.family().holders() != 1 {
+        return Err(Reason::Shared);
+    }
+    endpoint.attach(outbox, fd)
+}
+
+/// The connection, made if need be and if the time has come.
+fn connection() -> Option<c_int> {
+    let socket = SOCKET.load(Ordering::Relaxed);
+    if socket >= 0 {
+        return Some(socket);
+    }
+    let now = kernel::now_ns();
+    if now < RETRY_NS.load(Ordering::Relaxed) {
+        return None;
+    }
+    RETRY_NS.store(now + RETRY, Ordering::Relaxed);
+    let socket = path::candidates().find_map(reach)?;
+    let diag = kernel::socket(libc::AF_NETLINK, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, libc::NETLINK_SOCK_DIAG).ok();
+    let mut hello = Hello::zeroed();
+    hello.header = Header::new(Kind::Hello, 0);
+    hello.command = path::command();
+    hello.ring_kib = config::ring_kib();
+    hello.transport = config::transport() as u8;
+    let said = match diag {
+        Some(diag) => {
+            let said = send(socket, bytemuck::bytes_of(&hello), &[diag]);
+            kernel::close(diag);
+            said
+        }
+        None => Err(Errno(libc::ENOSYS)),
+    };
+    if said.is_err() {
+        descriptor::close_own(socket);
+        return None;
+    }
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    SOCKET.store(socket, Ordering::Relaxed);
+    UNWELCOMED.store(true, Ordering::Relaxed);
+    Some(socket)
+}
+
+/// Connects to one place, if someone trustworthy listens there.
+fn reach(place: &path::Place) -> Option<c_int> {
+    let socket = kernel::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK, 0).ok()?;
+    let socket = descriptor::raise(socket).ok()?;
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: 0 };
+    let trusted = kernel::connect_unix(socket, &place.address, place.len).is_ok()
+        && kernel::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut peer).is_ok()
+        && (peer.uid == 0 || peer.uid == kernel::effective_user());
+    if trusted {
+        return Some(socket);
+    }
+    descriptor::close_own(socket);
+    None
+}
+
+/// The broker is gone, or not to be understood: what it knew of us it has forgotten.
+fn hang_up() {
+    let socket = SOCKET.swap(-1, Ordering::Relaxed);
+    if socket >= 0 {
+        descriptor::close_own(socket);
+    }
+    // The page stays mapped: another thread may be looking at it.
+    MAILBOX.store(core::ptr::null_mut(), Ordering::Release);
+    UNWELCOMED.store(false, Ordering::Relaxed);
+}
+
+/// Looks whether the broker still listens; for endpoints whose offer stands for long.
+pub fn check() {
+    let socket = SOCKET.load(Ordering::Relaxed);
+    if socket >= 0 && kernel::poll_now(socket, 0) & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
+        read_mail();
+    }
+}
+
+/// Whether a descriptor is the connection: the program may not close it by a range.
+pub fn descriptor() -> c_int {
+    SOCKET.load(Ordering::Relaxed)
+}
+
+/// In a forked child: the connection is the parent's.
+pub fn after_fork() {
+    LOCK.unlock();
+    hang_up();
+    RETRY_NS.store(0, Ordering::Relaxed);
+}
+
+fn locked<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
+    // A few turns, for another thread's short message; a signal handler that finds its own thread here gives up.
+    for _ in 0..1000 {
+        if LOCK.try_lock() {
+            let result = work();
+            LOCK.unlock();
+            return result;
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
+/// Room for a control message with [`MAX_FDS`] descriptors, aligned as one.
+#[repr(C, align(8))]
+struct Control([u8; 48]);
+
+fn send(socket: c_int, bytes: &[u8], fds: &[c_int]) -> kernel::Result<usize> {
+    let mut control = Control([0; 48]);
+    let mut piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: zeroes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_iov = &raw mut piece;
+    message.msg_iovlen = 1;
+    if !fds.is_empty() {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: the control buffer has room for MAX_FDS descriptors and `fds` is no longer.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(size_of_val(fds) as u32) as usize;
+            let header = &mut *libc::CMSG_FIRSTHDR(&raw const message);
+            header.cmsg_level = libc::SOL_SOCKET;
+            header.cmsg_type = libc::SCM_RIGHTS;
+            header.cmsg_len = libc::CMSG_LEN(size_of_val(fds) as u32) as usize;
+            core::ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(header).cast::<c_int>(), fds.len());
+        }
+    }
+    kernel::sendmsg(socket, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
+/// One packet and its descriptors (-1 where there is none). An end of the connection is ECONNRESET.
+fn receive(socket: c_int, bytes: &mut [u8]) -> kernel::Result<(usize, [c_int; MAX_FDS])> {
+    let mut control = Control([0; 48]);
+    let mut piece = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: zeroes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_iov = &raw mut piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len();
+    let len = kernel::recvmsg(socket, &mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC)?;
+    let mut fds = [-1; MAX_FDS];
+    // SAFETY: the kernel filled the control buffer; the macros walk it within its length.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if !header.is_null() && (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+            let count = ((*header).cmsg_len - libc::CMSG_LEN(0) as usize) / size_of::<c_int>();
+            for (i, fd) in fds.iter_mut().enumerate().take(count) {
+                *fd = libc::CMSG_DATA(header).cast::<c_int>().add(i).read_unaligned();
+            }
+        }
+    }
+    if len == 0 {
+        return Err(Errno(libc::ECONNRESET));
+    }
+    Ok((len, fds))
+}

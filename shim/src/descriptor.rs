@@ -1,0 +1,327 @@
+//! Which descriptor names what: one load and one branch for everything that is not the shim's business.
+
+use crate::endpoint::{self, Endpoint, Phase};
+use crate::kernel;
+use crate::process;
+use crate::readiness::epoll::{self, Set};
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+
+/// Descriptors from here on are never watched.
+const LIMIT: usize = 1 << 20;
+
+/// What a descriptor names: a tagged pointer.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    Endpoint(&'static Endpoint),
+    Set(&'static Set),
+}
+
+/// The tag of a [`Set`]; endpoints have none.
+const SET: usize = 1;
+/// Instead of a pointer: a descriptor of the shim's own.
+const OWN: usize = 2;
+
+/// One word per descriptor, 0 for those that are not ours. Null before the constructor has run.
+static TABLE: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
+/// The highest descriptor that was ever entered.
+static HIGHEST: AtomicI32 = AtomicI32::new(-1);
+
+/// Called once, by the constructor.
+pub fn init() {
+    if let Ok(table) = kernel::map_anonymous(LIMIT * size_of::<AtomicUsize>(), false) {
+        TABLE.store(table.cast(), Ordering::Release);
+    }
+}
+
+#[inline(always)]
+fn word(fd: c_int) -> Option<&'static AtomicUsize> {
+    let table = TABLE.load(Ordering::Relaxed);
+    // A negative descriptor becomes a huge index.
+    if table.is_null() || fd as u32 as usize >= LIMIT {
+        return None;
+    }
+    // SAFETY: `LIMIT` words are mapped from `table` on, for ever.
+    Some(unsafe { &*table.add(fd as usize) })
+}
+
+fn decode(word: usize) -> Option<Entry> {
+    if word == 0 || word == OWN {
+        return None;
+    }
+    // SAFETY: `enter` put a reference to a value there whose memory keeps its type for ever.
+    Some(unsafe {
+        if word & SET == 0 {
+            Entry::Endpoint(&*(word as *const Endpoint))
+        } else {
+            Entry::Set(&*((word & !SET) as *const Set))
+        }
+    })
+}
+
+fn encode(entry: Entry) -> usize {
+    match entry {
+        Entry::Endpoint(endpoint) => core::ptr::from_ref(endpoint) as usize,
+        Entry::Set(set) => core::ptr::from_ref(set) as usize | SET,
+    }
+}
+
+/// What a descriptor names.
+#[inline(always)]
+pub fn get(fd: c_int) -> Option<Entry> {
+    decode(word(fd)?.load(Ordering::Acquire))
+}
+
+/// Whether a descriptor names that endpoint.
+pub fn is(fd: c_int, endpoint: &'static Endpoint) -> bool {
+    word(fd).is_some_and(|word| word.load(Ordering::Acquire) == encode(Entry::Endpoint(endpoint)))
+}
+
+/// The endpoint that a descriptor names, pinned; the caller unpins it.
+#[inline(always)]
+pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
+    let word = word(fd)?;
+    loop {
+        let value = word.load(Ordering::Acquire);
+        if value & (SET | OWN) != 0 || value == 0 {
+            return None;
+        }
+        // SAFETY: as in `decode`.
+        let endpoint = unsafe { &*(value as *const Endpoint) };
+        endpoint.pin();
+        // SeqCst on both sides (here: pin, then look; in close: remove, then look at the pins).
+        if word.load(Ordering::SeqCst) == value {
+            return Some(endpoint);
+        }
+        endpoint.unpin();
+    }
+}
+
+/// The epoll set that a descriptor names.
+#[inline(always)]
+pub fn set(fd: c_int) -> Option<&'static Set> {
+    match get(fd) {
+        Some(Entry::Set(set)) => Some(set),
+        _ => None,
+    }
+}
+
+/// Enters a fresh descriptor; `false` when it cannot be watched. What a close that the shim did not see left there goes.
+pub fn enter(fd: c_int, entry: Entry) -> bool {
+    let Some(word) = word(fd) else { return false };
+    forget_stale(fd);
+    HIGHEST.fetch_max(fd, Ordering::Relaxed);
+    word.store(encode(entry), Ordering::SeqCst);
+    true
+}
+
+/// Takes a descriptor out; what it named.
+pub fn remove(fd: c_int) -> Option<Entry> {
+    decode(word(fd)?.swap(0, Ordering::SeqCst))
+}
+
+/// A descriptor turns out to be somebody else's now: the one that we knew was closed by a way that we cannot see.
+pub fn forget_stale(fd: c_int) {
+    match get(fd) {
+        Some(Entry::Endpoint(endpoint)) => {
+            remove(fd);
+            endpoint.close(-1).finish();
+        }
+        Some(Entry::Set(set)) => {
+            remove(fd);
+            epoll::closed(set);
+        }
+        None => {}
+    }
+}
+
+/// Starts to watch a socket of TCP's.
+pub fn track(fd: c_int, phase: Phase) -> Option<&'static Endpoint> {
+    let endpoint = Endpoint::found(fd, phase)?;
+    if !enter(fd, Entry::Endpoint(endpoint)) {
+        endpoint.close(-1).finish();
+        return None;
+    }
+    Some(endpoint)
+}
+
+/// `copy` is a new descriptor of what `fd` names (dup and its like).
+pub fn duplicate(fd: c_int, copy: c_int) {
+    forget_stale(copy);
+    match get(fd) {
+        Some(entry @ Entry::Endpoint(endpoint)) => {
+            endpoint.add_ref();
+            if !enter(copy, entry) {
+                endpoint.close(-1).finish();
+            }
+        }
+        Some(entry @ Entry::Set(set)) => {
+            set.add_ref();
+            enter(copy, entry);
+        }
+        None => {}
+    }
+}
+
+/// Some descriptor of an endpoint.
+pub fn find(endpoint: &'static Endpoint) -> Option<c_int> {
+    (0..=HIGHEST.load(Ordering::Relaxed)).find(|fd| is(*fd, endpoint))
+}
+
+/// Some descriptor of a set.
+pub fn find_set(set: &'static Set) -> Option<c_int> {
+    let wanted = encode(Entry::Set(set));
+    (0..=HIGHEST.load(Ordering::Relaxed))
+        .find(|fd| word(*fd).is_some_and(|word| word.load(Ordering::Acquire) == wanted))
+}
+
+/// Calls `work` once for each descriptor that is watched.
+pub fn for_each(mut work: impl FnMut(c_int, Entry)) {
+    for fd in 0..=HIGHEST.load(Ordering::Relaxed) {
+        if let Some(entry) = get(fd) {
+            work(fd, entry);
+        }
+    }
+}
+
+/// Calls `work` once for each endpoint.
+pub fn for_each_endpoint(mut work: impl FnMut(&'static Endpoint)) {
+    for_each(|fd, entry| {
+        if let Entry::Endpoint(endpoint) = entry
+            && endpoint.any_descriptor() == Some(fd)
+        {
+            work(endpoint);
+        }
+    });
+}
+
+/// The endpoint with a name towards the broker, and a descriptor of it.
+pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
+    let quick = (id & 0xf_ffff) as c_int;
+    if let Some(Entry::Endpoint(endpoint)) = get(quick)
+        && endpoint.id() == id
+    {
+        return Some((endpoint, quick));
+    }
+    let mut found = None;
+    for_each(|fd, entry| {
+        if let Entry::Endpoint(endpoint) = entry
+            && endpoint.id() == id
+        {
+            found = Some((endpoint, fd));
+        }
+    });
+    found
+}
+
+/// A copy of `fd` above the program's own descriptors, in the top quarter of what it may have: the program sees its
+/// descriptors numbered as without the shim. It is the shim's own: the program cannot close it.
+pub fn high(fd: c_int) -> kernel::Result<c_int> {
+    let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
+    let high = kernel::dup_above(fd, limit - limit / 4)?;
+    if let Some(word) = word(high) {
+        forget_stale(high);
+        HIGHEST.fetch_max(high, Ordering::Relaxed);
+        word.store(OWN, Ordering::SeqCst);
+    }
+    Ok(high)
+}
+
+/// Moves a fresh descriptor of the shim's own up there.
+pub fn raise(fd: c_int) -> kernel::Result<c_int> {
+    let high = high(fd);
+    kernel::close(fd);
+    high
+}
+
+/// Closes a descriptor of the shim's own.
+pub fn close_own(fd: c_int) {
+    if is_own(fd)
+        && let Some(word) = word(fd)
+    {
+        word.store(0, Ordering::SeqCst);
+    }
+    kernel::close(fd);
+}
+
+/// Whether a descriptor is one of the shim's own.
+#[inline]
+pub fn is_own(fd: c_int) -> bool {
+    word(fd).is_some_and(|word| word.load(Ordering::Relaxed) == OWN)
+}
+
+/// The set that a descriptor names, or one made for it: an epoll set that came by a way that the shim did not see.
+pub fn set_or_found(fd: c_int) -> Option<&'static Set> {
+    if let Some(entry) = get(fd) {
+        return match entry {
+            Entry::Set(set) => Some(set),
+            Entry::Endpoint(_) => None,
+        };
+    }
+    let set = Set::found()?;
+    if enter(fd, Entry::Set(set)) {
+        return Some(set);
+    }
+    set.release();
+    None
+}
+
+/// close_range, around the shim's own descriptors.
+pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
+    let highest = HIGHEST.load(Ordering::Relaxed);
+    let mut start = first;
+    for fd in first..=last.min(highest.max(0) as u32) {
+        let fd = fd as c_int;
+        if is_own(fd) {
+            if fd as u32 > start {
+                kernel::close_range(start, fd as u32 - 1)?;
+            }
+            start = fd as u32 + 1;
+        } else if let Some(ending) = closing(fd) {
+            kernel::close(fd);
+            ending.finish();
+        }
+    }
+    if start <= last { kernel::close_range(start, last) } else { Ok(()) }
+}
+
+/// In a forked child. A fork that no handler announced has not raised the holders yet.
+pub fn after_fork(announced: bool) {
+    endpoint::after_fork();
+    for_each_endpoint(|endpoint| {
+        endpoint.after_fork();
+        if !announced {
+            endpoint.family().raise();
+        }
+    });
+    epoll::after_fork();
+}
+
+/// Before the real close of a descriptor: what is to be finished after it.
+pub fn closing(fd: c_int) -> Option<Ending> {
+    // Most descriptors are not ours: one load.
+    get(fd)?;
+    if !process::owns_tables() {
+        return None;
+    }
+    match remove(fd)? {
+        Entry::Endpoint(endpoint) => Some(Ending::Endpoint(endpoint.close(fd))),
+        Entry::Set(set) => Some(Ending::Set(set)),
+    }
+}
+
+/// See [`closing`].
+pub enum Ending {
+    Endpoint(endpoint::Closing),
+    Set(&'static Set),
+}
+
+impl Ending {
+    /// After the real close.
+    pub fn finish(self) {
+        match self {
+            Self::Endpoint(closing) => closing.finish(),
+            Self::Set(set) => epoll::closed(set),
+        }
+    }
+}

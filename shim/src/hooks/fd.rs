@@ -1,0 +1,141 @@
+//! close, dup and what else gives descriptors new meanings.
+
+use crate::hooks::io::hooks;
+use crate::hooks::{fail, int};
+use crate::kernel::{self, Errno};
+use crate::readiness::epoll::Set;
+use crate::{descriptor, process, real};
+use core::ffi::{c_int, c_uint, c_ulong};
+use core::sync::atomic::Ordering;
+
+hooks! {
+    /// close(2)
+    fn close(fd: c_int) -> c_int {
+        if descriptor::is_own(fd) && process::owns_tables() {
+            return fail(Errno(libc::EBADF));
+        }
+        let ending = descriptor::closing(fd);
+        let result = real!(fn close(fd: c_int) -> c_int);
+        if let Some(ending) = ending {
+            ending.finish();
+        }
+        result
+    }
+
+    /// close(2), glibc's alias
+    fn __close(fd: c_int) -> c_int {
+        // SAFETY: the same contract.
+        unsafe { close(fd) }
+    }
+
+    /// close_range(2)
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+        if flags != 0 || first > last || !process::owns_tables() {
+            return real!(fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int);
+        }
+        int(descriptor::close_range(first, last).map(|()| 0))
+    }
+
+    /// closefrom(3)
+    fn closefrom(least: c_int) -> () {
+        // SAFETY: the same contract.
+        unsafe { close_range(least.max(0) as c_uint, c_uint::MAX, 0) };
+    }
+
+    /// dup(2)
+    fn dup(fd: c_int) -> c_int {
+        copied(fd, real!(fn dup(fd: c_int) -> c_int))
+    }
+
+    /// dup2(2)
+    fn dup2(fd: c_int, copy: c_int) -> c_int {
+        replace(fd, copy, || real!(fn dup2(fd: c_int, copy: c_int) -> c_int))
+    }
+
+    /// dup2(2), glibc's alias
+    fn __dup2(fd: c_int, copy: c_int) -> c_int {
+        // SAFETY: the same contract.
+        unsafe { dup2(fd, copy) }
+    }
+
+    /// dup3(2)
+    fn dup3(fd: c_int, copy: c_int, flags: c_int) -> c_int {
+        if flags & !libc::O_CLOEXEC != 0 || fd == copy {
+            return real!(fn dup3(fd: c_int, copy: c_int, flags: c_int) -> c_int);
+        }
+        replace(fd, copy, || real!(fn dup3(fd: c_int, copy: c_int, flags: c_int) -> c_int))
+    }
+
+    /// fcntl(2). The variadic argument is passed as a word, as the ABI of the supported targets has it.
+    fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
+        controlled(fd, command, argument, real!(fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+    }
+
+    /// fcntl(2), LFS
+    fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
+        controlled(fd, command, argument, real!(fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+    }
+
+    /// fcntl(2), glibc's alias
+    fn __fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
+        controlled(fd, command, argument, real!(fn __fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+    }
+
+    /// epoll_create(2)
+    fn epoll_create(size: c_int) -> c_int {
+        created(real!(fn epoll_create(size: c_int) -> c_int))
+    }
+
+    /// epoll_create1(2)
+    fn epoll_create1(flags: c_int) -> c_int {
+        created(real!(fn epoll_create1(flags: c_int) -> c_int))
+    }
+}
+
+fn created(epoll: c_int) -> c_int {
+    if epoll >= 0
+        && let Some(set) = Set::found()
+        && !descriptor::enter(epoll, descriptor::Entry::Set(set))
+    {
+        set.release();
+    }
+    epoll
+}
+
+fn copied(fd: c_int, copy: c_int) -> c_int {
+    if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() && process::owns_tables() {
+        descriptor::duplicate(fd, copy);
+    }
+    copy
+}
+
+/// dup onto a descriptor that may be open: closed as by close, then a copy.
+fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
+    if fd == copy || kernel::status_flags(fd).is_err() {
+        return real();
+    }
+    let ending = descriptor::closing(copy);
+    let result = real();
+    if let Some(ending) = ending {
+        ending.finish();
+    }
+    copied(fd, result)
+}
+
+/// What fcntl has just done to a descriptor.
+fn controlled(fd: c_int, command: c_int, argument: c_ulong, result: c_int) -> c_int {
+    match command {
+        _ if result < 0 => {}
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
+            copied(fd, result);
+        }
+        libc::F_SETFL => {
+            if let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd) {
+                let nonblocking = argument as c_int & libc::O_NONBLOCK != 0;
+                endpoint.nonblocking.store(u8::from(nonblocking), Ordering::Relaxed);
+            }
+        }
+        _ => {}
+    }
+    result
+}

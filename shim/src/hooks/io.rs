@@ -1,0 +1,299 @@
+//! read, write and their kin.
+
+use crate::hooks::{fail, piece, pieces, size};
+use crate::kernel::Errno;
+use crate::stream::{self, Done};
+use crate::{real, transfer};
+use core::ffi::{c_int, c_uint, c_void};
+use libc::{iovec, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t, timespec};
+
+/// Defines hooks of one operation under several exported names.
+macro_rules! hooks {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block)+) => {
+        $($(#[$doc])*
+        ///
+        /// # Safety
+        /// As libc's function of this name.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        pub unsafe extern "C" fn $name($($arg: $type),*) -> $result $body)+
+    };
+}
+pub(crate) use hooks;
+
+/// The fields that a receive from TCP leaves in a message header.
+///
+/// # Safety
+/// `message` is the program's valid header.
+unsafe fn fill_header(message: *mut msghdr, done: &Done) {
+    if let Done::Moved(Ok(_)) = done {
+        // SAFETY: by contract.
+        unsafe {
+            (*message).msg_namelen = 0;
+            (*message).msg_controllen = 0;
+            (*message).msg_flags = 0;
+        }
+    }
+}
+
+hooks! {
+    /// read(2)
+    fn read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t {
+        size(stream::receive(fd, &piece(buffer, len), 0, || real!(fn read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t)))
+    }
+
+    /// read(2), glibc's alias
+    fn __read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t {
+        size(stream::receive(fd, &piece(buffer, len), 0, || real!(fn __read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t)))
+    }
+
+    /// read(2), fortified
+    fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t {
+        size(stream::receive(fd, &piece(buffer, len.min(room)), 0, || {
+            real!(fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t)
+        }))
+    }
+
+    /// readv(2)
+    fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t {
+        // SAFETY: the program's array.
+        let Some(pieces) = (unsafe { pieces(iov, count as u32 as usize) }) else {
+            return real!(fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t);
+        };
+        size(stream::receive(fd, pieces, 0, || real!(fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t)))
+    }
+
+    /// preadv2(2): the one positioned read that a socket may serve (offset -1)
+    fn preadv2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t {
+        let real = || real!(fn preadv2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t);
+        // SAFETY: the program's array.
+        match unsafe { pieces(iov, count as u32 as usize) } {
+            Some(pieces) if offset == -1 => {
+                let nowait = if flags & libc::RWF_NOWAIT != 0 { libc::MSG_DONTWAIT } else { 0 };
+                size(stream::receive(fd, pieces, nowait, real))
+            }
+            _ => real(),
+        }
+    }
+
+    /// preadv2(2), LFS
+    fn preadv64v2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t {
+        // SAFETY: the same contract.
+        unsafe { preadv2(fd, iov, count, offset, flags) }
+    }
+
+    /// recv(2)
+    fn recv(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+        size(stream::receive(fd, &piece(buffer, len), flags, || {
+            real!(fn recv(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int) -> ssize_t)
+        }))
+    }
+
+    /// recv(2), fortified
+    fn __recv_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t {
+        size(stream::receive(fd, &piece(buffer, len.min(room)), flags, || {
+            real!(fn __recv_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t)
+        }))
+    }
+
+    /// recvfrom(2)
+    fn recvfrom(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t {
+        let done = stream::receive(fd, &piece(buffer, len), flags, || {
+            real!(fn recvfrom(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t)
+        });
+        if let Done::Moved(Ok(_)) = done && !from.is_null() && !from_len.is_null() {
+            // SAFETY: the program's own; TCP gives no address with its bytes.
+            unsafe { *from_len = 0 };
+        }
+        size(done)
+    }
+
+    /// recvfrom(2), fortified
+    fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t {
+        if len > room {
+            return real!(fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t);
+        }
+        // SAFETY: the same contract.
+        unsafe { recvfrom(fd, buffer, len, flags, from, from_len) }
+    }
+
+    /// recvmsg(2)
+    fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+        let real = || real!(fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t);
+        if message.is_null() {
+            return real();
+        }
+        // SAFETY: the program's header and its array.
+        match unsafe { pieces((*message).msg_iov, (*message).msg_iovlen) } {
+            Some(pieces) => {
+                let done = stream::receive(fd, pieces, flags & !libc::MSG_CMSG_CLOEXEC, real);
+                // SAFETY: checked above.
+                unsafe { fill_header(message, &done) };
+                size(done)
+            }
+            None => real(),
+        }
+    }
+
+    /// recvmmsg(2)
+    fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int {
+        if !stream::is_managed(fd) {
+            return real!(fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int);
+        }
+        let mut flags = flags;
+        for i in 0..count.min(1024) as usize {
+            // SAFETY: the program's array of `count`.
+            let message = unsafe { &mut *messages.add(i) };
+            // SAFETY: a valid header of the program's.
+            let received = unsafe { recvmsg(fd, &raw mut message.msg_hdr, flags & !libc::MSG_WAITFORONE) };
+            if received < 0 {
+                return if i > 0 { i as c_int } else { -1 };
+            }
+            message.msg_len = received as c_uint;
+            if received == 0 {
+                return i as c_int + 1;
+            }
+            if flags & libc::MSG_WAITFORONE != 0 {
+                flags |= libc::MSG_DONTWAIT;
+            }
+        }
+        count.min(1024) as c_int
+    }
+
+    /// write(2)
+    fn write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t {
+        size(stream::send(fd, &piece(buffer, len), 0, || real!(fn write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t)))
+    }
+
+    /// write(2), glibc's alias
+    fn __write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t {
+        size(stream::send(fd, &piece(buffer, len), 0, || real!(fn __write(fd: c_int, buffer: *const c_void, len: size_t) -> ssize_t)))
+    }
+
+    /// writev(2)
+    fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t {
+        // SAFETY: the program's array.
+        let Some(pieces) = (unsafe { pieces(iov, count as u32 as usize) }) else {
+            return real!(fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t);
+        };
+        size(stream::send(fd, pieces, 0, || real!(fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t)))
+    }
+
+    /// pwritev2(2): the one positioned write that a socket may serve (offset -1)
+    fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t {
+        let real = || real!(fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t);
+        // SAFETY: the program's array.
+        match unsafe { pieces(iov, count as u32 as usize) } {
+            Some(pieces) if offset == -1 => size(stream::send(fd, pieces, 0, real)),
+            _ => real(),
+        }
+    }
+
+    /// pwritev2(2), LFS
+    fn pwritev64v2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t {
+        // SAFETY: the same contract.
+        unsafe { pwritev2(fd, iov, count, offset, flags) }
+    }
+
+    /// send(2)
+    fn send(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+        size(stream::send(fd, &piece(buffer, len), flags, || {
+            real!(fn send(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int) -> ssize_t)
+        }))
+    }
+
+    /// send(2), glibc's alias
+    fn __send(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+        size(stream::send(fd, &piece(buffer, len), flags, || {
+            real!(fn __send(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int) -> ssize_t)
+        }))
+    }
+
+    /// sendto(2): on a connected socket the address does not matter
+    fn sendto(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, to_len: socklen_t) -> ssize_t {
+        size(stream::send(fd, &piece(buffer, len), flags, || {
+            real!(fn sendto(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, to_len: socklen_t) -> ssize_t)
+        }))
+    }
+
+    /// sendmsg(2)
+    fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+        let real = || real!(fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t);
+        if message.is_null() {
+            return real();
+        }
+        // SAFETY: the program's header.
+        let header = unsafe { &*message };
+        if header.msg_controllen > 0 {
+            transfer::sending_control(header);
+            return size(stream::through_tcp(fd, real));
+        }
+        // SAFETY: the program's array.
+        match unsafe { pieces(header.msg_iov, header.msg_iovlen) } {
+            Some(pieces) => size(stream::send(fd, pieces, flags, real)),
+            None => real(),
+        }
+    }
+
+    /// sendmmsg(2)
+    fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+        if !stream::is_watched(fd) {
+            return real!(fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int);
+        }
+        for i in 0..count.min(1024) as usize {
+            // SAFETY: the program's array of `count`.
+            let message = unsafe { &mut *messages.add(i) };
+            // SAFETY: a valid header of the program's.
+            let sent = unsafe { sendmsg(fd, &raw const message.msg_hdr, flags) };
+            if sent < 0 {
+                return if i > 0 { i as c_int } else { -1 };
+            }
+            message.msg_len = sent as c_uint;
+        }
+        count.min(1024) as c_int
+    }
+
+    /// sendfile(2)
+    fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t {
+        size(stream::through_tcp(out, || real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)))
+    }
+
+    /// sendfile(2), LFS
+    fn sendfile64(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t {
+        size(stream::through_tcp(out, || real!(fn sendfile64(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)))
+    }
+
+    /// splice(2)
+    fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t {
+        let real = || real!(fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t);
+        if in_offset.is_null() && stream::is_watched(input) {
+            return match transfer::splice_from(input, out, len, flags) {
+                Some(Ok(moved)) => moved as ssize_t,
+                Some(Err(errno)) => fail(errno) as ssize_t,
+                None => real(),
+            };
+        }
+        size(stream::through_tcp(out, real))
+    }
+
+    /// dprintf(3) and vdprintf(3) write by ways that cannot be seen
+    fn vdprintf(fd: c_int, format: *const core::ffi::c_char, arguments: *mut c_void) -> c_int {
+        stream::leave_ring(fd, slipstream_protocol::Reason::Stdio);
+        real!(fn vdprintf(fd: c_int, format: *const core::ffi::c_char, arguments: *mut c_void) -> c_int)
+    }
+
+    /// fdopen(3): libc's own stdio reads and writes by ways that cannot be seen
+    fn fdopen(fd: c_int, mode: *const core::ffi::c_char) -> *mut c_void {
+        stream::leave_ring(fd, slipstream_protocol::Reason::Stdio);
+        static REAL: real::Real = real::Real::new(c"fdopen");
+        let address = REAL.address();
+        if address == 0 {
+            fail(Errno(libc::ENOSYS));
+            return core::ptr::null_mut();
+        }
+        // SAFETY: libc's fdopen has this signature.
+        unsafe {
+            let function: unsafe extern "C" fn(c_int, *const core::ffi::c_char) -> *mut c_void = core::mem::transmute(address);
+            function(fd, mode)
+        }
+    }
+}

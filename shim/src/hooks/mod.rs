@@ -1,0 +1,56 @@
+//! The interposed symbols. Each calls one operation; what is not the shim's business goes to libc's own function.
+
+pub mod fd;
+pub mod io;
+pub mod option;
+pub mod poll;
+pub mod socket;
+
+use crate::kernel::Errno;
+use crate::stream::Done;
+use core::ffi::c_int;
+
+/// Sets errno and gives what a failed call returns.
+#[cold]
+pub fn fail(errno: Errno) -> c_int {
+    // SAFETY: libc's errno of this thread.
+    unsafe { *libc::__errno_location() = errno.0 };
+    -1
+}
+
+/// A kernel's or the shim's result as a C function returns it.
+pub fn int(result: Result<usize, Errno>) -> c_int {
+    match result {
+        Ok(value) => value as c_int,
+        Err(errno) => fail(errno),
+    }
+}
+
+/// As [`int`], for calls that count bytes.
+pub fn size(done: Done) -> isize {
+    match done {
+        Done::Real(value) => value,
+        Done::Moved(Ok(value)) => value as isize,
+        Done::Moved(Err(errno)) => fail(errno) as isize,
+    }
+}
+
+/// One buffer as the pieces of a call.
+pub fn piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
+    [libc::iovec { iov_base: buffer.cast_mut(), iov_len: len }]
+}
+
+/// The pieces of a vectored call; none when the kernel would refuse them.
+///
+/// # Safety
+/// `pieces` points to `count` pieces, as the call that it comes from requires.
+pub unsafe fn pieces<'a>(pieces: *const libc::iovec, count: usize) -> Option<&'a [libc::iovec]> {
+    if count > crate::pieces::MOST || (pieces.is_null() && count > 0) {
+        return None;
+    }
+    if count == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: by contract.
+    Some(unsafe { core::slice::from_raw_parts(pieces, count) })
+}

@@ -1,0 +1,82 @@
+//! setsockopt and ioctl: most is the kernel's alone; some of it decides whether a stream may move.
+
+use crate::hooks::fail;
+use crate::hooks::io::hooks;
+use crate::{descriptor, real, stream};
+use core::ffi::{c_int, c_ulong, c_void};
+use core::sync::atomic::Ordering;
+use libc::socklen_t;
+use slipstream_protocol::Reason;
+
+const SO_ZEROCOPY: c_int = 60;
+const SO_TIMESTAMPING_NEW: c_int = 65;
+const SO_TIMESTAMPNS_NEW: c_int = 64;
+const SO_TIMESTAMP_NEW: c_int = 63;
+const SO_BINDTOIFINDEX: c_int = 62;
+const TCP_MD5SIG_EXT: c_int = 32;
+/// FIOASYNC, FIOSETOWN, SIOCSPGRP: signals on readiness.
+const ASYNC_REQUESTS: [c_ulong; 3] = [0x5452, 0x8901, 0x8902];
+
+/// Why a stream with this option set must stay on TCP.
+fn objection(level: c_int, name: c_int, value: Option<c_int>) -> Option<Reason> {
+    match (level, name) {
+        (libc::SOL_SOCKET, SO_ZEROCOPY) => Some(Reason::Zerocopy),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMP | libc::SO_TIMESTAMPNS | libc::SO_TIMESTAMPING) => {
+            Some(Reason::Timestamping)
+        }
+        (libc::SOL_SOCKET, SO_TIMESTAMP_NEW | SO_TIMESTAMPNS_NEW | SO_TIMESTAMPING_NEW) => Some(Reason::Timestamping),
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | SO_BINDTOIFINDEX) => Some(Reason::Device),
+        (libc::SOL_SOCKET, libc::SO_RCVLOWAT) if value.is_some_and(|value| value > 1) => Some(Reason::Call),
+        (libc::IPPROTO_TCP, libc::TCP_ULP | libc::TCP_REPAIR | libc::TCP_MD5SIG | TCP_MD5SIG_EXT) => {
+            Some(Reason::TcpOption)
+        }
+        _ => None,
+    }
+}
+
+hooks! {
+    /// setsockopt(2)
+    fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int {
+        let result = real!(fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int);
+        if result == 0 && descriptor::get(fd).is_some() {
+            // SAFETY: the kernel has just read an option of this length there.
+            let number = (len as usize >= size_of::<c_int>()).then(|| unsafe { value.cast::<c_int>().read_unaligned() });
+            if let Some(reason) = objection(level, name, number) {
+                stream::object(fd, reason);
+            }
+        }
+        result
+    }
+
+    /// ioctl(2). The variadic argument is passed as a word, as the ABI of the supported targets has it.
+    fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int {
+        let result = real!(fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int);
+        let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd) else { return result };
+        if result < 0 {
+            return result;
+        }
+        let number = argument as *mut c_int;
+        match request {
+            libc::FIONBIO => {
+                // SAFETY: the kernel has just read an int there.
+                endpoint.nonblocking.store(u8::from(unsafe { number.read_unaligned() } != 0), Ordering::Relaxed);
+            }
+            libc::FIONREAD | libc::TIOCOUTQ => {
+                let more = stream::unseen_bytes(fd, request == libc::FIONREAD);
+                // SAFETY: the kernel has just written an int there.
+                unsafe { number.write_unaligned(number.read_unaligned().saturating_add(more as c_int)) };
+            }
+            request if ASYNC_REQUESTS.contains(&request) => stream::object(fd, Reason::AsyncSignal),
+            _ => {}
+        }
+        result
+    }
+
+    /// fcntl's part of signals on readiness is in `fd`; io_uring would move bytes by ways that cannot be seen.
+    fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long {
+        if number == libc::SYS_io_uring_setup {
+            return core::ffi::c_long::from(fail(crate::kernel::Errno(libc::ENOSYS)));
+        }
+        real!(fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long)
+    }
+}

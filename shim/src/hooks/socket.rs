@@ -1,0 +1,121 @@
+//! socket, connect, accept, shutdown.
+
+use crate::endpoint::Phase;
+use crate::hooks::io::hooks;
+use crate::{descriptor, kernel, real, sender};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use libc::{sockaddr, socklen_t};
+
+/// Whether a socket with these properties speaks plain TCP.
+fn is_tcp(domain: c_int, kind: c_int, protocol: c_int) -> bool {
+    (domain == libc::AF_INET || domain == libc::AF_INET6)
+        && kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == libc::SOCK_STREAM
+        && (protocol == 0 || protocol == libc::IPPROTO_TCP)
+}
+
+/// Asks the kernel what a socket is.
+fn kernel_says_tcp(fd: c_int) -> bool {
+    let ask = |name| {
+        let mut value: c_int = 0;
+        kernel::getsockopt(fd, libc::SOL_SOCKET, name, &mut value).map(|_| value)
+    };
+    match (ask(libc::SO_DOMAIN), ask(libc::SO_TYPE), ask(libc::SO_PROTOCOL)) {
+        (Ok(domain), Ok(kind), Ok(protocol)) => is_tcp(domain, kind, protocol),
+        _ => false,
+    }
+}
+
+/// A connection has been accepted on `listener`.
+fn accepted(listener: c_int, fd: c_int) -> c_int {
+    if fd < 0 {
+        return fd;
+    }
+    descriptor::forget_stale(fd);
+    let tcp = match descriptor::get(listener) {
+        Some(descriptor::Entry::Endpoint(_)) => true,
+        // Inherited, or not TCP.
+        _ => kernel_says_tcp(fd),
+    };
+    if tcp && let Some(endpoint) = descriptor::track(fd, Phase::Counting) {
+        endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
+    }
+    fd
+}
+
+hooks! {
+    /// socket(2)
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+        let fd = real!(fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int);
+        if fd >= 0 {
+            descriptor::forget_stale(fd);
+            if is_tcp(domain, kind, protocol) {
+                descriptor::track(fd, Phase::Idle);
+            }
+        }
+        fd
+    }
+
+    /// connect(2)
+    fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+        let result = real!(fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
+        connected(fd, result);
+        result
+    }
+
+    /// connect(2), glibc's alias
+    fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+        let result = real!(fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
+        connected(fd, result);
+        result
+    }
+
+    /// accept(2)
+    fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
+        accepted(fd, real!(fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int))
+    }
+
+    /// accept4(2)
+    fn accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int {
+        accepted(fd, real!(fn accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int))
+    }
+
+    /// shutdown(2)
+    fn shutdown(fd: c_int, how: c_int) -> c_int {
+        let endpoint = descriptor::pin(fd);
+        let link = endpoint.and_then(|endpoint| endpoint.link());
+        if let (Some(endpoint), Some(link)) = (endpoint, link)
+            && how != libc::SHUT_RD
+        {
+            // What follows a shutdown (EPIPE) is the kernel's to tell.
+            sender::go_back(endpoint, link);
+        }
+        let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
+        if let (Some(endpoint), Some(link), 0) = (endpoint, link, result) {
+            if how != libc::SHUT_RD {
+                let wake = link.mark_end();
+                endpoint.deliver(link, wake);
+            }
+            endpoint.tcp_hint.store(1, Ordering::Relaxed);
+            endpoint.looked_ns.store(0, Ordering::Relaxed);
+            endpoint.wake_own(link);
+        }
+        if let Some(endpoint) = endpoint {
+            endpoint.unpin();
+        }
+        result
+    }
+}
+
+/// connect has returned: connected, under way, or not.
+fn connected(fd: c_int, result: c_int) {
+    // SAFETY: libc's errno of this thread, which connect has just set.
+    let under_way = || unsafe { *libc::__errno_location() } == libc::EINPROGRESS;
+    if let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd)
+        && (result == 0 || under_way())
+        && endpoint.advance(Phase::Idle, Phase::Counting)
+    {
+        endpoint.connector.store(1, Ordering::Relaxed);
+        endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
+    }
+}

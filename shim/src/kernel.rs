@@ -1,0 +1,336 @@
+//! The kernel's calls, made directly: the shim never re-enters its own hooks, never touches errno, never cancels.
+//!
+//! Every function returns the call's result or its error number. Pointers are the program's own (they are passed on as
+//! they came, so that the kernel judges them) or refer to the shim's live data.
+
+use core::ffi::c_int;
+use core::sync::atomic::AtomicU32;
+use syscalls::{Sysno, syscall};
+
+/// An error number of the kernel, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub c_int);
+
+/// What a call of the kernel gives.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+impl From<syscalls::Errno> for Errno {
+    fn from(errno: syscalls::Errno) -> Self {
+        Self(errno.into_raw())
+    }
+}
+
+/// One raw call whose result is wanted as it is.
+macro_rules! call {
+    ($name:ident $(, $arg:expr)*) => {
+        // SAFETY: the wrapping function's arguments make this call valid, or the kernel answers with an error.
+        unsafe { syscall!(Sysno::$name $(, $arg)*) }.map_err(Errno::from)
+    };
+}
+
+pub fn getpid() -> u32 {
+    call!(getpid).unwrap_or(0) as u32
+}
+
+pub fn gettid() -> u32 {
+    call!(gettid).unwrap_or(0) as u32
+}
+
+pub fn effective_user() -> u32 {
+    call!(geteuid).unwrap_or(0) as u32
+}
+
+pub fn yield_now() {
+    let _ = call!(sched_yield);
+}
+
+pub fn close(fd: c_int) {
+    let _ = call!(close, fd);
+}
+
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    call!(close_range, first, last, 0).map(drop)
+}
+
+/// Maps anonymous zeroed memory of its own (or, `shared`, one that children after fork share).
+pub fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
+    let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    map(-1, len, libc::PROT_READ | libc::PROT_WRITE, kind | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+}
+
+/// Maps the start of a file shared.
+pub fn map_shared(fd: c_int, len: usize, writable: bool) -> Result<*mut u8> {
+    map(fd, len, libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 }, libc::MAP_SHARED)
+}
+
+fn map(fd: c_int, len: usize, protection: c_int, flags: c_int) -> Result<*mut u8> {
+    call!(mmap, 0usize, len, protection, flags, fd, 0usize).map(|address| address as *mut u8)
+}
+
+pub fn unmap(address: *mut u8, len: usize) {
+    let _ = call!(munmap, address, len);
+}
+
+/// Has the kernel zero the page in every child that fork makes (not in one that shares the memory, as vfork's does).
+pub fn wipe_on_fork(page: *mut u8) -> bool {
+    call!(madvise, page, 4096usize, libc::MADV_WIPEONFORK).is_ok()
+}
+
+/// The length of a file in bytes.
+pub fn file_size(fd: c_int) -> Result<u64> {
+    call!(lseek, fd, 0usize, libc::SEEK_END).map(|n| n as u64)
+}
+
+/// A copy of `fd` numbered `least` or above, closed by exec.
+pub fn dup_above(fd: c_int, least: c_int) -> Result<c_int> {
+    call!(fcntl, fd, libc::F_DUPFD_CLOEXEC, least).map(|fd| fd as c_int)
+}
+
+/// The file status flags (O_NONBLOCK among them).
+pub fn status_flags(fd: c_int) -> Result<c_int> {
+    call!(fcntl, fd, libc::F_GETFL).map(|flags| flags as c_int)
+}
+
+pub fn is_nonblocking(fd: c_int) -> bool {
+    status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
+}
+
+/// The soft limit of descriptors.
+pub fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let _ = call!(prlimit64, 0, libc::RLIMIT_NOFILE, 0usize, &raw mut limit);
+    limit.rlim_cur
+}
+
+pub fn socket(family: c_int, kind: c_int, protocol: c_int) -> Result<c_int> {
+    call!(socket, family, kind | libc::SOCK_CLOEXEC, protocol).map(|fd| fd as c_int)
+}
+
+pub fn connect_unix(fd: c_int, address: &libc::sockaddr_un, len: usize) -> Result<()> {
+    call!(connect, fd, address as *const libc::sockaddr_un, len).map(drop)
+}
+
+/// Ends a TCP connection at once with a reset; the descriptor stays.
+pub fn reset(fd: c_int) {
+    // connect to AF_UNSPEC is the kernel's disconnect: it sends a reset and leaves ECONNRESET for the next call.
+    let unspecified = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+    let _ = call!(connect, fd, &raw const unspecified, size_of::<libc::sockaddr>());
+}
+
+pub fn getsockopt<T>(fd: c_int, level: c_int, name: c_int, value: &mut T) -> Result<usize> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    call!(getsockopt, fd, level, name, value as *mut T, &raw mut len).map(|_| len as usize)
+}
+
+pub fn setsockopt<T>(fd: c_int, level: c_int, name: c_int, value: &T) -> Result<()> {
+    call!(setsockopt, fd, level, name, value as *const T, size_of::<T>()).map(drop)
+}
+
+/// The own or the peer's address of a socket.
+pub fn address(fd: c_int, peer: bool, storage: &mut libc::sockaddr_storage) -> Result<()> {
+    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let storage: *mut libc::sockaddr_storage = storage;
+    if peer { call!(getpeername, fd, storage, &raw mut len) } else { call!(getsockname, fd, storage, &raw mut len) }
+        .map(drop)
+}
+
+/// An ioctl that answers with one int.
+pub fn ioctl_int(fd: c_int, request: u64) -> Result<c_int> {
+    let mut value: c_int = 0;
+    call!(ioctl, fd, request, &raw mut value).map(|_| value)
+}
+
+pub fn recvmsg(fd: c_int, message: &mut libc::msghdr, flags: c_int) -> Result<usize> {
+    call!(recvmsg, fd, message as *mut libc::msghdr, flags)
+}
+
+pub fn sendmsg(fd: c_int, message: &libc::msghdr, flags: c_int) -> Result<usize> {
+    call!(sendmsg, fd, message as *const libc::msghdr, flags)
+}
+
+pub fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> Result<usize> {
+    call!(recvfrom, fd, buffer, len, flags, 0usize, 0usize)
+}
+
+pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize> {
+    call!(write, fd, bytes.as_ptr(), bytes.len())
+}
+
+/// Rings a doorbell. It never blocks the ringer: the eventfd is non-blocking, and a full counter has rung already.
+pub fn ring(bell: c_int) {
+    let _ = write(bell, &1u64.to_ne_bytes());
+}
+
+pub fn epoll_create() -> Result<c_int> {
+    call!(epoll_create1, libc::EPOLL_CLOEXEC).map(|fd| fd as c_int)
+}
+
+pub fn epoll_ctl(set: c_int, op: c_int, fd: c_int, events: u32, data: u64) -> Result<()> {
+    let mut event = libc::epoll_event { events, u64: data };
+    call!(epoll_ctl, set, op, fd, &raw mut event).map(drop)
+}
+
+/// epoll_pwait without a wait.
+pub fn epoll_harvest(set: c_int, events: &mut [libc::epoll_event]) -> Result<usize> {
+    call!(epoll_pwait, set, events.as_mut_ptr(), events.len(), 0, 0usize, 8)
+}
+
+/// epoll_pwait2 with a signal mask, or epoll_pwait (whole milliseconds, rounded up) before Linux 5.11.
+pub fn epoll_wait(
+    set: c_int,
+    events: &mut [libc::epoll_event],
+    timeout: Option<&libc::timespec>,
+    mask: u64,
+) -> Result<usize> {
+    let address = timeout.map_or(core::ptr::null(), core::ptr::from_ref);
+    match call!(epoll_pwait2, set, events.as_mut_ptr(), events.len(), address, &raw const mask, 8) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            let ms = timeout.map_or(-1, |t| t.tv_sec * 1000 + (t.tv_nsec + 999_999) / 1_000_000);
+            call!(epoll_pwait, set, events.as_mut_ptr(), events.len(), ms, &raw const mask, 8)
+        }
+        result => result,
+    }
+}
+
+/// ppoll; `mask` of 0 leaves the signal mask alone.
+pub fn ppoll(fds: &mut [libc::pollfd], timeout: Option<&libc::timespec>, mask: *const u64) -> Result<usize> {
+    // The kernel writes the remaining time back: give it a copy.
+    let mut copy = timeout.copied();
+    let address = copy.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);
+    call!(ppoll, fds.as_mut_ptr(), fds.len(), address, mask, 8)
+}
+
+/// What is ready of one descriptor, now.
+pub fn poll_now(fd: c_int, events: i16) -> i16 {
+    let mut fds = [libc::pollfd { fd, events, revents: 0 }];
+    match ppoll(&mut fds, Some(&libc::timespec { tv_sec: 0, tv_nsec: 0 }), core::ptr::null()) {
+        Ok(_) => fds[0].revents,
+        Err(_) => 0,
+    }
+}
+
+/// Wakes every sleeper of a word in shared memory.
+pub fn futex_wake_all(word: &AtomicU32) {
+    let _ = call!(futex, word.as_ptr(), libc::FUTEX_WAKE, c_int::MAX);
+}
+
+/// Sleeps while the word has `value`, until `deadline` (CLOCK_MONOTONIC). A signal always ends it with EINTR.
+pub fn futex_wait(word: &AtomicU32, value: u32, deadline: &libc::timespec) -> Result<()> {
+    const FUTEX_WAIT_BITSET: c_int = 9;
+    call!(futex, word.as_ptr(), FUTEX_WAIT_BITSET, value, deadline as *const libc::timespec, 0usize, u32::MAX).map(drop)
+}
+
+#[repr(C)]
+struct FutexWait {
+    value: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// Sleeps while both words have their values, until `deadline` (CLOCK_MONOTONIC). A signal whose handler was installed
+/// with SA_RESTART does not end it, as recv without a timeout.
+pub fn futex_wait_two(words: [(&AtomicU32, u32); 2], deadline: &libc::timespec) -> Result<()> {
+    const FUTEX2_SIZE_U32: u32 = 2;
+    let waits = words.map(|(word, value)| FutexWait {
+        value: u64::from(value),
+        address: word.as_ptr() as u64,
+        flags: FUTEX2_SIZE_U32,
+        reserved: 0,
+    });
+    call!(futex_waitv, waits.as_ptr(), 2, 0, deadline as *const libc::timespec, libc::CLOCK_MONOTONIC).map(drop)
+}
+
+/// Blocks every signal; the former mask.
+pub fn block_signals() -> u64 {
+    let (all, mut former) = (u64::MAX, 0u64);
+    let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut former, 8);
+    former
+}
+
+/// Sets the mask; what was held back is delivered before this returns.
+pub fn restore_signals(mask: u64) {
+    let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, 8);
+}
+
+/// Signals that wait because they are blocked.
+pub fn pending_signals() -> u64 {
+    let mut pending = 0u64;
+    let _ = call!(rt_sigpending, &raw mut pending, 8);
+    pending
+}
+
+/// What a handler's installation tells about calls that it interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// No handler: the default, or ignored. Calls go on.
+    NoHandler,
+    /// A handler with SA_RESTART.
+    Restart,
+    /// A handler without.
+    Interrupt,
+}
+
+pub fn disposition(signal: u32) -> Disposition {
+    #[repr(C)]
+    struct KernelSigaction {
+        handler: usize,
+        flags: u64,
+        restorer: usize,
+        mask: u64,
+    }
+    let mut action = KernelSigaction { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    let _ = call!(rt_sigaction, signal, 0usize, &raw mut action, 8);
+    if action.handler == libc::SIG_DFL || action.handler == libc::SIG_IGN {
+        Disposition::NoHandler
+    } else if action.flags & libc::SA_RESTART as u64 != 0 {
+        Disposition::Restart
+    } else {
+        Disposition::Interrupt
+    }
+}
+
+/// A signalfd that is readable while one of `signals` waits for the calling thread.
+pub fn signalfd(signals: u64) -> Result<c_int> {
+    call!(signalfd4, -1i32, &raw const signals, 8, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).map(|fd| fd as c_int)
+}
+
+/// How many CPUs the calling thread may run on.
+pub fn allowed_cpus() -> u32 {
+    let mut mask = [0u64; 16];
+    match call!(sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) {
+        Ok(_) => mask.iter().map(|word| word.count_ones()).sum(),
+        Err(_) => 1,
+    }
+}
+
+/// The CPU that the calling thread runs on.
+pub fn current_cpu() -> u32 {
+    let mut cpu = 0u32;
+    let _ = call!(getcpu, &raw mut cpu, 0usize, 0usize);
+    cpu
+}
+
+/// Whether a thread id names no thread any more.
+pub fn is_gone(tid: u32) -> bool {
+    call!(tkill, tid, 0) == Err(Errno(libc::ESRCH))
+}
+
+/// CLOCK_MONOTONIC.
+pub fn now() -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: libc's clock_gettime is not hooked, reads the vDSO and takes no lock; a raw call would cost five times as much.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn now_ns() -> u64 {
+    let time = now();
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A point of CLOCK_MONOTONIC.
+pub fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
+}

@@ -1,0 +1,91 @@
+//! The program's buffers of one call, and how far the call has come in them.
+
+use crate::kernel;
+use core::ffi::c_int;
+
+/// More pieces than this make a call fail with EINVAL, as in the kernel.
+pub const MOST: usize = 1024;
+
+/// See the module.
+pub struct Pieces<'a> {
+    pieces: &'a [libc::iovec],
+    total: usize,
+    done: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub fn new(pieces: &'a [libc::iovec]) -> Self {
+        let total = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len));
+        Self { pieces, total, done: 0 }
+    }
+
+    /// Bytes done.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Bytes to do.
+    pub fn left(&self) -> usize {
+        self.total - self.done
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.done == self.total
+    }
+
+    pub fn advance(&mut self, n: usize) {
+        self.done += n;
+    }
+
+    /// Calls `work(offset, address, len)` for each run of memory of the next `len` bytes, offsets from 0 on.
+    #[inline]
+    pub fn each(&self, len: usize, mut work: impl FnMut(usize, *mut u8, usize)) {
+        let (mut skip, mut offset) = (self.done, 0);
+        for piece in self.pieces {
+            if skip >= piece.iov_len {
+                skip -= piece.iov_len;
+                continue;
+            }
+            let now = (piece.iov_len - skip).min(len - offset);
+            if now == 0 {
+                return;
+            }
+            work(offset, piece.iov_base.cast::<u8>().wrapping_add(skip), now);
+            offset += now;
+            skip = 0;
+        }
+    }
+
+    /// Receives up to `len` of the bytes left from a socket.
+    pub fn receive(&self, fd: c_int, len: usize, flags: c_int) -> kernel::Result<usize> {
+        self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))
+    }
+
+    /// Sends bytes left through a socket: how many were sent, and how many were tried.
+    pub fn send(&self, fd: c_int, flags: c_int) -> kernel::Result<(usize, usize)> {
+        self.with_rest(usize::MAX, |message| {
+            // SAFETY: the message's own pieces.
+            let pieces = unsafe { core::slice::from_raw_parts(message.msg_iov, message.msg_iovlen) };
+            let asked = pieces.iter().map(|piece| piece.iov_len).sum();
+            // SIGPIPE is for a call that has done nothing.
+            kernel::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL).map(|sent| (sent, asked))
+        })
+    }
+
+    /// A message of up to `len` of the bytes left; of the first pieces only, when there are many.
+    fn with_rest<T>(&self, len: usize, work: impl FnOnce(&mut libc::msghdr) -> T) -> T {
+        let mut rest = [const { libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 } }; 16];
+        let mut count = 0;
+        self.each(len.min(self.left()), |_, address, len| {
+            if let Some(piece) = rest.get_mut(count) {
+                *piece = libc::iovec { iov_base: address.cast(), iov_len: len };
+                count += 1;
+            }
+        });
+        // SAFETY: zeroes are a valid msghdr.
+        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+        message.msg_iov = rest.as_mut_ptr();
+        message.msg_iovlen = count;
+        work(&mut message)
+    }
+}

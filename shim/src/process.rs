@@ -1,0 +1,88 @@
+//! Which process this is: the one that the tables were made in, a child that fork made of it, or a vfork child that
+//! borrows its memory.
+
+use crate::{broker, descriptor, kernel, thread};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+unsafe extern "C" {
+    /// What pthread_atfork calls. It covers fork and libc's own uses of it (daemon, forkpty), not _Fork, vfork, clone.
+    fn __register_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+        dso: *mut core::ffi::c_void,
+    ) -> core::ffi::c_int;
+}
+
+/// The process that the tables describe.
+static PID: AtomicU32 = AtomicU32::new(0);
+/// A page that the kernel wipes in a forked child: its first word is 1 in the process that knows itself.
+static KNOWN: AtomicPtr<AtomicU32> = AtomicPtr::new(&raw const FALLBACK as *mut AtomicU32);
+static FALLBACK: AtomicU32 = AtomicU32::new(1);
+
+/// Called once, by the constructor.
+pub fn init() {
+    PID.store(kernel::getpid(), Ordering::Relaxed);
+    if let Ok(page) = kernel::map_anonymous(4096, false) {
+        if kernel::wipe_on_fork(page) {
+            let word = page.cast::<AtomicU32>();
+            // SAFETY: the page was just mapped and is never unmapped.
+            unsafe { (*word).store(1, Ordering::Relaxed) };
+            KNOWN.store(word, Ordering::Relaxed);
+        } else {
+            kernel::unmap(page, 4096);
+        }
+    }
+    // SAFETY: three functions of this library, which is never unloaded.
+    unsafe { __register_atfork(Some(before_fork), None, Some(in_child), core::ptr::null_mut()) };
+}
+
+/// Whether the process has not been forked since it last looked.
+#[inline(always)]
+pub fn is_known() -> bool {
+    // SAFETY: points at a static, or at a page that is never unmapped.
+    unsafe { (*KNOWN.load(Ordering::Relaxed)).load(Ordering::Relaxed) != 0 }
+}
+
+/// Notices a fork that no handler announced.
+#[cold]
+pub fn check() {
+    if !is_known() {
+        become_child(false);
+    }
+}
+
+/// Whether the caller may change the tables: not so a vfork child, whose changes would be its parent's. For cold paths.
+pub fn owns_tables() -> bool {
+    check();
+    kernel::getpid() == PID.load(Ordering::Relaxed)
+}
+
+/// The process' id.
+pub fn id() -> u32 {
+    PID.load(Ordering::Relaxed)
+}
+
+/// Every endpoint gets one more holder before the child exists, so that none is moved in between.
+pub unsafe extern "C" fn before_fork() {
+    if owns_tables() {
+        descriptor::for_each_endpoint(|endpoint| endpoint.family().raise());
+    }
+}
+
+/// In the child.
+pub unsafe extern "C" fn in_child() {
+    become_child(true);
+}
+
+fn become_child(announced: bool) {
+    // SAFETY: as in `is_known`.
+    unsafe { (*KNOWN.load(Ordering::Relaxed)).store(1, Ordering::Relaxed) };
+    let pid = kernel::getpid();
+    if PID.swap(pid, Ordering::Relaxed) == pid {
+        return;
+    }
+    thread::current().forget();
+    broker::after_fork();
+    descriptor::after_fork(announced);
+}

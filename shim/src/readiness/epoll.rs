@@ -1,0 +1,456 @@
+//! epoll over sets with moved members.
+
+use crate::endpoint::{Endpoint, Phase};
+use crate::kernel::{self, Errno};
+use crate::readiness::levels::{self, ALWAYS, READABLE, WRITABLE};
+use crate::readiness::set;
+pub use crate::readiness::set::{Member, Set};
+use crate::{descriptor, real, wait};
+use core::cell::Cell;
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_ring::wait::Sleep;
+
+/// Looks in vain after which a hot member is armed and left to its doorbell.
+const PATIENCE: u32 = 512;
+/// The kernel's descriptors are asked at least once in so many calls that find something in the rings.
+const FAIRNESS: u32 = 8;
+
+/// epoll_ctl on a descriptor that is an endpoint. `None`: the kernel's call is all there is to do (and what to note
+/// follows it, see [`noted`]).
+pub fn control(
+    set: &'static Set,
+    epoll: c_int,
+    op: c_int,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+) -> Option<Result<(), Errno>> {
+    if endpoint.phase() != Phase::Linked {
+        return None;
+    }
+    set.locked(|| {
+        let member = set::find(endpoint, set, fd);
+        Some(match (op, event) {
+            (libc::EPOLL_CTL_ADD, Some(event)) => match member {
+                Some(_) => Err(Errno(libc::EEXIST)),
+                None => match set::add(endpoint, set, fd, event.events, event.u64) {
+                    Some(member) if member.manage(epoll) => {
+                        set.refire(member);
+                        Ok(())
+                    }
+                    Some(member) => {
+                        set::remove(member);
+                        Err(Errno(libc::ENOMEM))
+                    }
+                    None => Err(Errno(libc::ENOMEM)),
+                },
+            },
+            (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_live()) {
+                None => return None,
+                Some(member) => {
+                    member.events.store(event.events, Ordering::Relaxed);
+                    member.data.store(event.u64, Ordering::Relaxed);
+                    member.spent.store(0, Ordering::Relaxed);
+                    member.seen_tail.store(u64::MAX, Ordering::Relaxed);
+                    let hub = set.hub.load(Ordering::Relaxed);
+                    let _ = kernel::epoll_ctl(
+                        hub,
+                        libc::EPOLL_CTL_MOD,
+                        fd,
+                        member.hub_events(),
+                        core::ptr::from_ref(member) as u64,
+                    );
+                    member.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
+                    set.heat(member);
+                    set.refire(member);
+                    Ok(())
+                }
+            },
+            (libc::EPOLL_CTL_DEL, _) => match member.filter(|member| member.is_live()) {
+                None => return None,
+                Some(member) => {
+                    set::remove(member);
+                    Ok(())
+                }
+            },
+            // The kernel is to judge.
+            _ => return None,
+        })
+    })?
+}
+
+/// After the kernel's own epoll_ctl on an endpoint has succeeded.
+pub fn noted(
+    set: &'static Set,
+    epoll: c_int,
+    op: c_int,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+) {
+    set.locked(|| {
+        let member = set::find(endpoint, set, fd);
+        match (op, event, member) {
+            (libc::EPOLL_CTL_ADD, Some(event), None) => {
+                set::add(endpoint, set, fd, event.events, event.u64);
+            }
+            (libc::EPOLL_CTL_MOD, Some(event), Some(member)) => {
+                member.events.store(event.events, Ordering::Relaxed);
+                member.data.store(event.u64, Ordering::Relaxed);
+            }
+            (libc::EPOLL_CTL_DEL, _, Some(member)) => set::remove(member),
+            _ => {}
+        }
+    });
+    // Linked meanwhile, by another thread: take the registration over now.
+    if endpoint.phase() == Phase::Linked {
+        linked_in(endpoint, set, epoll);
+    }
+}
+
+/// An endpoint has been linked: all its registrations move into their sets' hubs.
+pub fn linked(endpoint: &'static Endpoint, _fd: c_int) {
+    set::each(endpoint, |member| {
+        if !member.is_live()
+            && let Some(epoll) = member.set().descriptor()
+        {
+            linked_in(endpoint, member.set(), epoll);
+        }
+        false
+    });
+}
+
+fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
+    set.locked(|| {
+        set::each(endpoint, |member| {
+            if core::ptr::eq(member.set(), set) && !member.is_live() && member.manage(epoll) {
+                set.refire(member);
+            }
+            false
+        });
+    });
+}
+
+/// Whether all registrations of an endpoint are served by the shim, so that bytes in the ring will be noticed.
+pub fn watches(endpoint: &'static Endpoint) -> bool {
+    set::each(endpoint, |member| !member.is_live()).is_none()
+}
+
+/// An endpoint's last descriptor of this process is closed.
+pub fn forget(endpoint: &'static Endpoint) {
+    while let Some(member) = set::each(endpoint, |_| true) {
+        if member.set().locked(|| set::remove(member)).is_none() {
+            return;
+        }
+    }
+}
+
+/// A descriptor of a set is closed.
+pub fn closed(set: &'static Set) {
+    set.release();
+}
+
+/// In a forked child.
+pub fn after_fork() {
+    set::after_fork();
+}
+
+impl Set {
+    /// Whether the shim serves any of its members.
+    #[inline]
+    pub fn is_managed(&self) -> bool {
+        self.managed.load(Ordering::Acquire) != 0
+    }
+
+    /// A thread goes into the kernel's wait.
+    pub fn enter(&self) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It comes out.
+    pub fn leave(&self) {
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes the hub's event out of what the kernel has reported; how many events are left.
+    pub fn filter(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
+        self.locked(|| self.without_token(events, count)).unwrap_or(count)
+    }
+
+    /// A descriptor of the set.
+    fn descriptor(&'static self) -> Option<c_int> {
+        descriptor::find_set(self)
+    }
+
+    /// Something may be reportable that arose here: sleepers of this set must look.
+    fn refire(&self, member: &Member) {
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            kernel::ring(member.endpoint().own_bell());
+        }
+    }
+
+    /// Reports what is ready among the hot members into `events`. Under the lock.
+    fn collect(&self, events: &mut [libc::epoll_event]) -> usize {
+        let mut count = 0;
+        self.each_hot(|member| {
+            let Some(slot) = events.get_mut(count) else { return true };
+            let ready = member.report();
+            if ready == 0 {
+                let idle = member.idle.load(Ordering::Relaxed) + 1;
+                member.idle.store(idle, Ordering::Relaxed);
+                return idle < PATIENCE || !member.arm();
+            }
+            member.idle.store(0, Ordering::Relaxed);
+            *slot = libc::epoll_event { events: ready, u64: member.data.load(Ordering::Relaxed) };
+            count += 1;
+            true
+        });
+        count
+    }
+
+    /// Whether one of the hot members may be ready. Without the lock it would race with removals, so: under it.
+    fn glance(&self) -> bool {
+        let mut found = false;
+        self.each_hot(|member| {
+            found |= member.glance();
+            true
+        });
+        found
+    }
+
+    /// Takes the hub's events: their members are looked at from now on. Under the lock.
+    fn harvest(&self) {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        loop {
+            let count = kernel::epoll_harvest(self.hub.load(Ordering::Relaxed), &mut events).unwrap_or(0);
+            for event in events.iter().take(count) {
+                let (bits, data) = (event.events, event.u64);
+                let member = Member::of_event(data);
+                if !member.is_live() {
+                    continue;
+                }
+                if data & set::BELL == 0 {
+                    member.endpoint().tcp_hint.store(1, Ordering::Relaxed);
+                    member.edges.fetch_or(bits, Ordering::Relaxed);
+                    self.heat(member);
+                } else {
+                    // One bell in the hub for all registrations of its endpoint here.
+                    set::each(member.endpoint(), |other| {
+                        if other.is_live() && core::ptr::eq(other.set(), self) {
+                            self.heat(other);
+                        }
+                        false
+                    });
+                }
+            }
+            if count < events.len() {
+                return;
+            }
+        }
+    }
+
+    /// Asks the kernel, without waiting, and takes the hub's token out of its answer. Under the lock.
+    fn ask_kernel(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
+        if events.is_empty() {
+            return 0;
+        }
+        let count = kernel::epoll_harvest(epoll, events).unwrap_or(0);
+        self.without_token(events, count)
+    }
+
+    /// Removes the hub's event, harvesting the hub when it was there.
+    fn without_token(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
+        let Some(found) = events.iter().take(count).position(|event| event.u64 == self.token()) else { return count };
+        events.copy_within(found + 1..count, found);
+        self.harvest();
+        count - 1
+    }
+
+    /// Announces the sleep on every hot member; from here on their doorbells ring. Under the lock.
+    fn arm_all(&self) {
+        self.each_hot(|member| !member.arm());
+    }
+}
+
+impl Member {
+    fn glance(&self) -> bool {
+        let endpoint = self.endpoint();
+        endpoint.link().is_some_and(|link| levels::glance(endpoint, link))
+            || self.events.load(Ordering::Relaxed) & WRITABLE != 0
+    }
+
+    /// Announces a sleep. `false`: there is something to report, so it stays hot.
+    fn arm(&self) -> bool {
+        let endpoint = self.endpoint();
+        let Some(link) = endpoint.link() else { return true };
+        link.arm(Sleep::Poll);
+        // Level-triggered and ready, or an edge not reported yet: not to be slept on.
+        let fresh = !self.is_edge_triggered()
+            || self.edges.load(Ordering::Relaxed) != 0
+            || link.consumer().peer_tail() != self.seen_tail.load(Ordering::Relaxed);
+        self.spent.load(Ordering::Relaxed) != 0 || !(fresh && levels::glance(endpoint, link))
+    }
+
+    fn is_edge_triggered(&self) -> bool {
+        self.events.load(Ordering::Relaxed) & libc::EPOLLET as u32 != 0
+    }
+
+    /// What is to be reported now; taken note of.
+    fn report(&'static self) -> u32 {
+        let endpoint = self.endpoint();
+        let wanted = self.events.load(Ordering::Relaxed);
+        let Some(link) = endpoint.link() else { return 0 };
+        if self.spent.load(Ordering::Relaxed) != 0 {
+            return 0;
+        }
+        endpoint.is_ready(link);
+        if !levels::glance(endpoint, link) && wanted & WRITABLE == 0 {
+            return 0;
+        }
+        let tail = link.consumer().peer_tail();
+        let mut ready = levels::levels(endpoint, link, self.fd.load(Ordering::Relaxed), wanted);
+        if self.is_edge_triggered() {
+            let mut edges = self.edges.swap(0, Ordering::Relaxed);
+            if tail != self.seen_tail.swap(tail, Ordering::Relaxed) {
+                edges |= READABLE;
+            }
+            // An edge brings what is ready with it, as the kernel's report does.
+            if ready & edges == 0 {
+                return 0;
+            }
+            ready &= edges | ALWAYS | libc::EPOLLRDHUP as u32 | READABLE;
+        }
+        if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {
+            self.spent.store(1, Ordering::Relaxed);
+        }
+        ready
+    }
+}
+
+/// epoll_wait and its like on a set with managed members. `timeout` in ns, `None` for ever; `mask` for the wait.
+pub fn wait(
+    set: &'static Set,
+    epoll: c_int,
+    events: &mut [libc::epoll_event],
+    timeout: Option<u64>,
+    mask: Option<u64>,
+) -> Result<usize, Errno> {
+    if let Some(found) = set.locked(|| set.look(epoll, events))
+        && (found > 0 || timeout == Some(0))
+    {
+        return Ok(found);
+    }
+    let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
+    let former = kernel::block_signals();
+    let mask = mask.unwrap_or(former);
+    let result = wait_blocked(set, epoll, events, deadline, mask);
+    kernel::restore_signals(former);
+    result
+}
+
+/// With every signal blocked; `mask` is the one to sleep with.
+fn wait_blocked(
+    set: &'static Set,
+    epoll: c_int,
+    events: &mut [libc::epoll_event],
+    deadline: Option<u64>,
+    mask: u64,
+) -> Result<usize, Errno> {
+    loop {
+        if spin(set, epoll, deadline, mask) {
+            let found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
+            if found > 0 {
+                return Ok(found);
+            }
+        }
+        set.sleepers.fetch_add(1, Ordering::SeqCst);
+        let ready = set.locked(|| {
+            set.arm_all();
+            set.collect(events)
+        });
+        let result = match ready {
+            Some(count) if count > 0 => Ok(count),
+            _ => {
+                let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
+                let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+                let slept = kernel::epoll_wait(epoll, events, left.as_ref(), mask);
+                real::set_cancel_type(kind);
+                slept.map(|count| {
+                    set.locked(|| {
+                        let kept = set.without_token(events, count);
+                        let (_, rest) = events.split_at_mut(kept);
+                        kept + set.collect(rest)
+                    })
+                    .unwrap_or(0)
+                })
+            }
+        };
+        set.sleepers.fetch_sub(1, Ordering::SeqCst);
+        match result {
+            Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {}
+            result => {
+                set.leave_to_sleepers();
+                return result;
+            }
+        }
+    }
+}
+
+impl Set {
+    /// One look at everything. Under the lock.
+    fn look(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut count = 0;
+        // The kernel's descriptors first, now and then, so that a busy ring does not starve them.
+        if calls.is_multiple_of(FAIRNESS) {
+            count = self.ask_kernel(epoll, events);
+        }
+        let (_, rest) = events.split_at_mut(count);
+        count += self.collect(rest);
+        if count == 0 && !calls.is_multiple_of(FAIRNESS) {
+            count = self.ask_kernel(epoll, events);
+            let (_, rest) = events.split_at_mut(count);
+            count += self.collect(rest);
+        }
+        count
+    }
+
+    /// A thread that leaves with events while others sleep arms what it leaves behind, so that they wake for it.
+    fn leave_to_sleepers(&self) {
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            self.locked(|| {
+                let mut left = None;
+                self.each_hot(|member| {
+                    let keep = !member.arm();
+                    if keep {
+                        left = Some(member);
+                    }
+                    keep
+                });
+                if let Some(member) = left {
+                    kernel::ring(member.endpoint().own_bell());
+                }
+            });
+        }
+    }
+}
+
+/// Spins over the hot members, asking the kernel now and then; whether there may be something to report.
+fn spin(set: &'static Set, epoll: c_int, deadline: Option<u64>, mask: u64) -> bool {
+    // Where the peer of any of them runs tells whether spinning can pay.
+    let mut warmest: Option<Option<u32>> = None;
+    set.locked(|| {
+        set.each_hot(|member| {
+            warmest = warmest.or(member.endpoint().link().map(|link| link.peer_cpu()));
+            true
+        });
+    });
+    let Some(peer_cpu) = warmest else { return false };
+    let looks = Cell::new(0u32);
+    wait::spin_masked(peer_cpu, deadline, mask, || {
+        looks.set(looks.get().wrapping_add(1));
+        set.locked(|| set.glance()).unwrap_or(false)
+            || (looks.get().is_multiple_of(64) && kernel::poll_now(epoll, libc::POLLIN) != 0)
+    })
+}

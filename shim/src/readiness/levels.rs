@@ -1,0 +1,88 @@
+//! What a linked endpoint is ready for, now: the ring's part by a glance, TCP's part by asking the kernel when there is
+//! reason to.
+
+use crate::endpoint::Endpoint;
+use crate::{kernel, roles, tcp};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_ring::carrier::Carrier;
+use slipstream_ring::{Link, Look};
+
+/// Bits that mean "readable".
+pub const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
+/// Bits that mean "writable".
+pub const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM | libc::EPOLLWRBAND) as u32;
+/// Bits that are reported whether or not they were asked for.
+pub const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+
+/// Whether there is anything beside TCP to look at.
+#[inline]
+pub fn glance(endpoint: &'static Endpoint, link: &Link) -> bool {
+    endpoint.tcp_hint.load(Ordering::Relaxed) != 0
+        || link.consumer().glance()
+        || link.peer_marks() != endpoint.marks.load(Ordering::Relaxed)
+}
+
+/// The ready bits, of those in `wanted` and those that are always reported.
+pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) -> u32 {
+    let mut ready = 0;
+    if has_bytes(endpoint, link, fd) {
+        ready |= READABLE;
+    }
+    let marks = link.peer_marks();
+    if marks != endpoint.marks.swap(marks, Ordering::Relaxed) {
+        endpoint.tcp_hint.store(1, Ordering::Relaxed);
+    }
+    let tx_on_tcp = link.producer().carrier() == Carrier::Tcp;
+    // In the ring there is always a way to write: space, or the way back to TCP.
+    if !tx_on_tcp {
+        ready |= WRITABLE;
+    }
+    if endpoint.tcp_hint.load(Ordering::Relaxed) != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
+        let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
+        let shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
+        if shown & !WRITABLE == 0 {
+            endpoint.tcp_hint.store(0, Ordering::Relaxed);
+        }
+        // In the ring, TCP shows only its end (or a writer that we cannot see): readable, too.
+        ready |= if tx_on_tcp { shown } else { shown & !WRITABLE };
+    }
+    ready & (wanted | ALWAYS)
+}
+
+/// Whether the ring holds bytes, following the sender's turns on the way.
+fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
+    loop {
+        if !link.consumer().glance() {
+            return false;
+        }
+        let lock = link.rx_lock();
+        let entry = roles::enter(lock);
+        let answer = match link.consumer().look() {
+            // The reader is to find out.
+            Err(_) => Some(true),
+            Ok(Look::Ring { available, .. }) => Some(available > 0),
+            Ok(Look::Crossing { turn }) => {
+                let _ = link.consumer().follow(turn);
+                endpoint.tcp_hint.store(1, Ordering::Relaxed);
+                None
+            }
+            Ok(Look::Tcp { until: None, .. }) => Some(false),
+            Ok(Look::Tcp { turn, until: Some(until) }) => match tcp::consumed(endpoint.descriptor(fd)) {
+                Some(consumed) if consumed >= until => {
+                    let _ = link.consumer().follow(turn);
+                    None
+                }
+                // TCP's own bytes come first; the kernel tells of them.
+                _ => {
+                    endpoint.tcp_hint.store(1, Ordering::Relaxed);
+                    Some(false)
+                }
+            },
+        };
+        roles::leave(lock, entry, || ());
+        if let Some(answer) = answer {
+            return answer;
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Readiness: poll, select and epoll over descriptors of which some have moved.
+
+pub mod epoll;
+pub mod levels;
+pub mod poll;
+pub mod select;
+pub mod set;

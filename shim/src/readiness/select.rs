@@ -1,0 +1,173 @@
+//! select and pselect: as poll, when a linked endpoint is among them.
+
+use crate::endpoint::Phase;
+use crate::hooks::fail;
+use crate::kernel::{self, Errno};
+use crate::readiness::poll::{self, Company};
+use crate::{descriptor, stream};
+use core::ffi::c_int;
+use libc::{fd_set, pollfd, timeval};
+
+/// What the kernel's select takes for readable, writable, exceptional.
+const BITS: [i16; 3] = [
+    libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR,
+    libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR,
+    libc::POLLPRI,
+];
+const ASK: [i16; 3] =
+    [libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND, libc::POLLOUT | libc::POLLWRNORM, libc::POLLPRI];
+
+/// How long select may wait, and where the rest is written back.
+pub struct Timeout {
+    ns: Result<Option<u64>, Errno>,
+    rest: *mut timeval,
+}
+
+impl Timeout {
+    /// Of select, which writes the rest back.
+    ///
+    /// # Safety
+    /// `timeout` is null or the program's own.
+    pub unsafe fn of_timeval(timeout: *mut timeval) -> Self {
+        if timeout.is_null() {
+            return Self { ns: Ok(None), rest: timeout };
+        }
+        // SAFETY: by contract.
+        let given = unsafe { timeout.read_unaligned() };
+        let ns = if given.tv_sec < 0 || given.tv_usec < 0 {
+            Err(Errno(libc::EINVAL))
+        } else {
+            Ok(Some(
+                (given.tv_sec as u64)
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add((given.tv_usec as u64).saturating_mul(1000)),
+            ))
+        };
+        Self { ns, rest: timeout }
+    }
+
+    /// Of pselect.
+    pub fn of_timespec(ns: Result<Option<u64>, Errno>) -> Self {
+        Self { ns, rest: core::ptr::null_mut() }
+    }
+}
+
+type Words = *mut u64;
+
+/// Whether a descriptor is in a set. The sets are as long as `count` asks for, beyond FD_SETSIZE if need be.
+///
+/// # Safety
+/// `set` is null or a set with room for `fd`.
+unsafe fn has(set: *const fd_set, fd: c_int) -> bool {
+    // SAFETY: by contract; a set is an array of words.
+    !set.is_null() && unsafe { (set.cast::<u64>().add(fd as usize / 64).read_unaligned() >> (fd % 64)) & 1 != 0 }
+}
+
+/// select in all its forms.
+///
+/// # Safety
+/// As select: the sets are null or have room for `count` descriptors.
+pub unsafe fn select(
+    count: c_int,
+    sets: [*mut fd_set; 3],
+    timeout: Timeout,
+    mask: Option<u64>,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    if !(1..=1 << 20).contains(&count) || timeout.ns.is_err() {
+        return real();
+    }
+    stream::collect_mail();
+    // SAFETY: by contract.
+    let wanted = |fd| unsafe { sets.iter().any(|set| has(*set, fd)) };
+    let watched = (0..count).filter(|fd| wanted(*fd)).filter_map(|fd| match descriptor::get(fd) {
+        Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled) => {
+            Some(())
+        }
+        _ => None,
+    });
+    if watched.count() == 0 {
+        return real();
+    }
+    let members = (0..count).filter(|fd| wanted(*fd)).count();
+    let bytes = (members * size_of::<pollfd>()).max(1);
+    let Ok(pages) = kernel::map_anonymous(bytes, false) else { return real() };
+    // SAFETY: just mapped, zeroed, of this length.
+    let polls = unsafe { core::slice::from_raw_parts_mut(pages.cast::<pollfd>(), members) };
+    for (poll, fd) in polls.iter_mut().zip((0..count).filter(|fd| wanted(*fd))) {
+        poll.fd = fd;
+        for (set, ask) in sets.iter().zip(ASK) {
+            // SAFETY: by contract.
+            if unsafe { has(*set, fd) } {
+                poll.events |= ask;
+            }
+        }
+    }
+    let result = match poll::enter(polls) {
+        Company::Plain => {
+            let result = real();
+            poll::leave(polls);
+            result
+        }
+        // SAFETY: by contract.
+        Company::Linked => unsafe { select_linked(count, sets, &timeout, mask, polls) },
+    };
+    kernel::unmap(pages, bytes);
+    result
+}
+
+/// # Safety
+/// As [`select`].
+unsafe fn select_linked(
+    count: c_int,
+    sets: [*mut fd_set; 3],
+    timeout: &Timeout,
+    mask: Option<u64>,
+    polls: &mut [pollfd],
+) -> c_int {
+    let start = kernel::now_ns();
+    let ns = timeout.ns.unwrap_or(None);
+    let result = poll::wait(polls, ns, mask);
+    if !timeout.rest.is_null()
+        && let Some(ns) = ns
+    {
+        let left = ns.saturating_sub(kernel::now_ns() - start);
+        // SAFETY: the program's own timeout, which select updates.
+        unsafe {
+            *timeout.rest = timeval { tv_sec: (left / 1_000_000_000) as i64, tv_usec: (left / 1000 % 1_000_000) as i64 }
+        };
+    }
+    if let Err(errno) = result {
+        return fail(errno);
+    }
+    if polls.iter().any(|poll| poll.revents & libc::POLLNVAL != 0) {
+        return fail(Errno(libc::EBADF));
+    }
+    let mut ready = 0;
+    for (set, bits) in sets.into_iter().zip(BITS) {
+        if set.is_null() {
+            continue;
+        }
+        let words: Words = set.cast();
+        // Of the words that `count` covers, everything but the ready ones is cleared.
+        let keep: usize = (count as usize).div_ceil(64);
+        let mut poll = polls.iter();
+        let mut next = poll.next();
+        for word in 0..keep {
+            let mut value = 0u64;
+            while let Some(entry) = next
+                && entry.fd as usize / 64 == word
+            {
+                // SAFETY: by contract.
+                if entry.revents & bits != 0 && unsafe { has(set, entry.fd) } {
+                    value |= 1 << (entry.fd % 64);
+                }
+                next = poll.next();
+            }
+            ready += value.count_ones() as c_int;
+            // SAFETY: by contract the set has room for `count` descriptors, in whole words.
+            unsafe { words.add(word).write_unaligned(value) };
+        }
+    }
+    ready
+}

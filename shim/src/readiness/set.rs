@@ -1,0 +1,293 @@
+//! A program's epoll set, and the registrations in it that the shim serves.
+//!
+//! The kernel's set keeps every descriptor that has not moved. A moved one is taken out of it and put, edge-triggered
+//! and beside its doorbell, into the set's *hub*, a private epoll set that stands in the program's set under a token.
+//! Nobody ever reads a doorbell, so no sleeper can rob another; the hub's events are the shim's alone, and the levels
+//! that the program asked for are derived from the rings.
+
+use crate::descriptor;
+use crate::endpoint::Endpoint;
+use crate::kernel;
+use crate::readiness::levels::{READABLE, WRITABLE};
+use crate::roles;
+use crate::slab::{Slab, Slot};
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use slipstream_ring::role::{Entry, RoleLock};
+
+/// An endpoint's registration in a set.
+#[repr(C)]
+pub struct Member {
+    next_free: AtomicPtr<Member>,
+    /// In the endpoint's list, under the set's lock of each.
+    pub(crate) next_of_endpoint: AtomicPtr<Member>,
+    /// In the set's hot list.
+    pub(crate) next_hot: AtomicPtr<Member>,
+    pub(crate) is_hot: AtomicU32,
+    set: AtomicPtr<Set>,
+    endpoint: AtomicPtr<Endpoint>,
+    pub(crate) fd: AtomicI32,
+    /// As the program registered it; 0 in one that has been removed.
+    pub(crate) events: AtomicU32,
+    pub(crate) data: AtomicU64,
+    /// 1 once its descriptor stands in the hub instead of the program's set.
+    pub(crate) managed: AtomicU32,
+    /// Bits that may be reported once, edge-triggered.
+    pub(crate) edges: AtomicU32,
+    /// The peer's producer cursor at the last edge-triggered report.
+    pub(crate) seen_tail: AtomicU64,
+    /// Looks in vain since it was last ready.
+    pub(crate) idle: AtomicU32,
+    /// 1 after a one-shot report.
+    pub(crate) spent: AtomicU32,
+}
+
+impl Slot for Member {
+    fn next_free(&self) -> &AtomicPtr<Self> {
+        &self.next_free
+    }
+}
+
+/// See the module.
+#[repr(C)]
+pub struct Set {
+    next_free: AtomicPtr<Set>,
+    refs: AtomicU32,
+    /// Guards the lists.
+    lock: RoleLock,
+    /// Its hub, or -1.
+    pub(crate) hub: AtomicI32,
+    /// Members in the hub.
+    pub(crate) managed: AtomicU32,
+    /// Members that are looked at on each call; the others are armed.
+    pub(crate) hot: AtomicPtr<Member>,
+    /// Threads inside the kernel's wait.
+    pub(crate) sleepers: AtomicU32,
+    /// Calls, to ask the kernel in time.
+    pub(crate) calls: AtomicU32,
+}
+
+impl Slot for Set {
+    fn next_free(&self) -> &AtomicPtr<Self> {
+        &self.next_free
+    }
+}
+
+static MEMBERS: Slab<Member> = Slab::new(false);
+static SETS: Slab<Set> = Slab::new(false);
+
+/// In the hub's events: the lowest bit of a member's address marks its doorbell.
+pub const BELL: u64 = 1;
+
+impl Member {
+    pub fn endpoint(&self) -> &'static Endpoint {
+        // SAFETY: set when the member was made; endpoints live in memory that keeps its type.
+        unsafe { &*self.endpoint.load(Ordering::Relaxed) }
+    }
+
+    pub fn set(&self) -> &'static Set {
+        // SAFETY: as above, sets.
+        unsafe { &*self.set.load(Ordering::Relaxed) }
+    }
+
+    /// The member that an event of the hub's names.
+    pub fn of_event(data: u64) -> &'static Self {
+        // SAFETY: only members' addresses are registered in a hub, and members live in memory that keeps its type.
+        unsafe { &*((data & !BELL) as *const Self) }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.managed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the registration over into the hub.
+    pub fn manage(&'static self, epoll: c_int) -> bool {
+        let (set, endpoint) = (self.set(), self.endpoint());
+        let Some(hub) = set.hub(epoll) else { return false };
+        let fd = self.fd.load(Ordering::Relaxed);
+        let token = core::ptr::from_ref(self) as u64;
+        let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token | BELL).is_err() {
+            // Another descriptor of the same endpoint has its bell there: one is enough, it makes all of them hot.
+        }
+        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, fd, self.hub_events(), token).is_err() {
+            return false;
+        }
+        self.managed.store(1, Ordering::Relaxed);
+        set.managed.fetch_add(1, Ordering::SeqCst);
+        self.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
+        set.heat(self);
+        // Out of the program's set only now, so that at no moment nobody watches.
+        let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+        true
+    }
+
+    /// What the hub is to tell of the TCP socket.
+    pub fn hub_events(&self) -> u32 {
+        let wanted = self.events.load(Ordering::Relaxed);
+        (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32 | wanted & WRITABLE
+    }
+}
+
+impl Set {
+    /// A set with one descriptor.
+    pub fn found() -> Option<&'static Self> {
+        let set = SETS.take()?;
+        set.refs.store(1, Ordering::Relaxed);
+        set.hub.store(-1, Ordering::Relaxed);
+        set.managed.store(0, Ordering::Relaxed);
+        set.hot.store(core::ptr::null_mut(), Ordering::Relaxed);
+        set.sleepers.store(0, Ordering::Relaxed);
+        Some(set)
+    }
+
+    pub fn add_ref(&self) {
+        self.refs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One descriptor less.
+    pub fn release(&'static self) {
+        if self.refs.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let hub = self.hub.swap(-1, Ordering::SeqCst);
+            if hub >= 0 {
+                descriptor::close_own(hub);
+            }
+            // Its members go with their endpoints; they find `refs` at 0 and leave the lists alone.
+            SETS.give(self);
+        }
+    }
+
+    /// Runs `work` with the lists to itself. `None`: a signal handler of the thread that is at it.
+    pub fn locked<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let entry = roles::enter(&self.lock);
+        if entry == Entry::Reentered {
+            return None;
+        }
+        let result = work();
+        roles::leave(&self.lock, entry, || ());
+        Some(result)
+    }
+
+    /// The hub, made when the first member moves.
+    fn hub(&'static self, epoll: c_int) -> Option<c_int> {
+        let hub = self.hub.load(Ordering::Relaxed);
+        if hub >= 0 {
+            return Some(hub);
+        }
+        let hub = descriptor::raise(kernel::epoll_create().ok()?).ok()?;
+        if kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, hub, libc::EPOLLIN as u32, self.token()).is_err() {
+            descriptor::close_own(hub);
+            return None;
+        }
+        self.hub.store(hub, Ordering::Relaxed);
+        Some(hub)
+    }
+
+    /// What the hub's events in the program's set carry: an address of the shim's own, which no program uses.
+    pub fn token(&self) -> u64 {
+        core::ptr::from_ref(self) as u64
+    }
+
+    /// The member is looked at on each call from now on. Under the lock.
+    pub fn heat(&self, member: &'static Member) {
+        member.idle.store(0, Ordering::Relaxed);
+        if member.is_hot.swap(1, Ordering::Relaxed) == 0 {
+            member.next_hot.store(self.hot.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.hot.store(core::ptr::from_ref(member).cast_mut(), Ordering::Relaxed);
+        }
+    }
+
+    /// Walks the hot members; `keep` says which stay hot. Under the lock.
+    pub fn each_hot(&self, mut keep: impl FnMut(&'static Member) -> bool) {
+        let mut place = &self.hot;
+        loop {
+            let pointer = place.load(Ordering::Relaxed);
+            if pointer.is_null() {
+                return;
+            }
+            // SAFETY: members live in memory that keeps its type; a removed one is taken out of the list first.
+            let member: &'static Member = unsafe { &*pointer };
+            if member.is_live() && keep(member) {
+                place = &member.next_hot;
+            } else {
+                place.store(member.next_hot.load(Ordering::Relaxed), Ordering::Relaxed);
+                member.is_hot.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The registration of an endpoint's descriptor in a set.
+pub fn find(endpoint: &'static Endpoint, set: &'static Set, fd: c_int) -> Option<&'static Member> {
+    each(endpoint, |member| core::ptr::eq(member.set(), set) && member.fd.load(Ordering::Relaxed) == fd)
+}
+
+/// The first of an endpoint's registrations that `wanted` takes.
+pub fn each(endpoint: &'static Endpoint, mut wanted: impl FnMut(&'static Member) -> bool) -> Option<&'static Member> {
+    let mut pointer = endpoint.members.load(Ordering::Acquire);
+    while !pointer.is_null() {
+        // SAFETY: as in `each_hot`.
+        let member: &'static Member = unsafe { &*pointer };
+        if wanted(member) {
+            return Some(member);
+        }
+        pointer = member.next_of_endpoint.load(Ordering::Acquire);
+    }
+    None
+}
+
+/// Notes a registration. Under the set's lock.
+pub fn add(
+    endpoint: &'static Endpoint,
+    set: &'static Set,
+    fd: c_int,
+    events: u32,
+    data: u64,
+) -> Option<&'static Member> {
+    let member = MEMBERS.take()?;
+    member.set.store(core::ptr::from_ref(set).cast_mut(), Ordering::Relaxed);
+    member.endpoint.store(core::ptr::from_ref(endpoint).cast_mut(), Ordering::Relaxed);
+    member.fd.store(fd, Ordering::Relaxed);
+    member.events.store(events, Ordering::Relaxed);
+    member.data.store(data, Ordering::Relaxed);
+    for word in [&member.managed, &member.edges, &member.idle, &member.spent, &member.is_hot] {
+        word.store(0, Ordering::Relaxed);
+    }
+    member.seen_tail.store(u64::MAX, Ordering::Relaxed);
+    member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
+    endpoint.members.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
+    Some(member)
+}
+
+/// Forgets a registration, and takes it out of the hub. Under the set's lock.
+pub fn remove(member: &'static Member) {
+    let (set, endpoint) = (member.set(), member.endpoint());
+    if member.managed.swap(0, Ordering::Relaxed) != 0 {
+        set.managed.fetch_sub(1, Ordering::SeqCst);
+        let hub = set.hub.load(Ordering::Relaxed);
+        let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
+        let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, endpoint.own_bell(), 0, 0);
+    }
+    set.each_hot(|other| !core::ptr::eq(other, member));
+    let mut place = &endpoint.members;
+    loop {
+        let pointer = place.load(Ordering::Relaxed);
+        if pointer.is_null() {
+            break;
+        }
+        // SAFETY: as in `each_hot`.
+        let other: &'static Member = unsafe { &*pointer };
+        if core::ptr::eq(other, member) {
+            place.store(other.next_of_endpoint.load(Ordering::Relaxed), Ordering::Release);
+            MEMBERS.give(member);
+            break;
+        }
+        place = &other.next_of_endpoint;
+    }
+}
+
+/// In a forked child.
+pub fn after_fork() {
+    MEMBERS.after_fork();
+    SETS.after_fork();
+}

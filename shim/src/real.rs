@@ -1,0 +1,109 @@
+//! libc's own functions, for calls that pass through: they are cancellation points and what the program asked for.
+//!
+//! Resolved once, by the constructor, before the program can have threads. A call that comes earlier (another
+//! library's constructor) goes to the kernel directly.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Finds the next definition of a symbol after the shim's own.
+fn next(name: &CStr) -> *mut c_void {
+    // SAFETY: a C string and a valid pseudo-handle.
+    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+}
+
+/// A function of libc that the shim stands in front of.
+pub struct Real {
+    name: &'static CStr,
+    address: AtomicUsize,
+}
+
+impl Real {
+    pub const fn new(name: &'static CStr) -> Self {
+        Self { name, address: AtomicUsize::new(0) }
+    }
+
+    /// Its address; 0 when libc has no such function.
+    #[inline(always)]
+    pub fn address(&self) -> usize {
+        // Relaxed: the constructor has filled it, or any thread finds the same value.
+        match self.address.load(Ordering::Relaxed) {
+            0 => self.resolve(),
+            address => address,
+        }
+    }
+
+    #[cold]
+    pub fn resolve(&self) -> usize {
+        let address = next(self.name) as usize;
+        self.address.store(address, Ordering::Relaxed);
+        address
+    }
+}
+
+/// Declares a hook's way to the function behind it: `real!(fn read(fd: c_int, …) -> ssize_t)` defines a function of the
+/// hook's signature that calls it. Without one (an older libc) the call fails with ENOSYS.
+#[macro_export]
+macro_rules! real {
+    (fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty) => {{
+        static REAL: $crate::real::Real = $crate::real::Real::new(
+            // SAFETY: the literal ends with its only NUL.
+            unsafe { core::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) }
+        );
+        let address = REAL.address();
+        if address == 0 {
+            $crate::hooks::fail($crate::kernel::Errno(libc::ENOSYS)) as $result
+        } else {
+            // SAFETY: libc's function of this name has this C signature, and the arguments are the program's own.
+            unsafe {
+                let function: unsafe extern "C" fn($($type),*) -> $result = core::mem::transmute(address);
+                function($($arg),*)
+            }
+        }
+    }};
+}
+
+static SINGLE_THREADED: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
+static SET_CANCEL_TYPE: AtomicUsize = AtomicUsize::new(0);
+
+/// Finds what is found once.
+pub fn init() {
+    SINGLE_THREADED.store(next(c"__libc_single_threaded").cast(), Ordering::Relaxed);
+    SET_CANCEL_TYPE.store(next(c"pthread_setcanceltype") as usize, Ordering::Relaxed);
+}
+
+/// Whether libc knows that the process has one thread. Signal handlers may still interrupt it.
+#[inline(always)]
+pub fn single_threaded() -> bool {
+    let flag = SINGLE_THREADED.load(Ordering::Relaxed);
+    // SAFETY: null, or libc's own variable of one byte, which lives as long as the process.
+    !flag.is_null() && unsafe { flag.read_volatile() } != 0
+}
+
+/// PTHREAD_CANCEL_ASYNCHRONOUS of pthread.h.
+pub const CANCEL_ASYNCHRONOUS: c_int = 1;
+
+/// Lets a cancellation strike at any instruction (1) or not (0); the former type. No destructor may be alive and no role
+/// held while it is 1.
+pub fn set_cancel_type(kind: c_int) -> c_int {
+    let address = SET_CANCEL_TYPE.load(Ordering::Relaxed);
+    let mut former = 0;
+    if address != 0 {
+        // SAFETY: pthread_setcanceltype of this process' libc, which has this signature.
+        unsafe {
+            let function: unsafe extern "C" fn(c_int, *mut c_int) -> c_int = core::mem::transmute(address);
+            function(kind, &raw mut former);
+        }
+    }
+    former
+}
+
+/// Where libc's rseq area lies relative to the thread pointer, if it registers one (glibc from 2.35 on).
+pub fn rseq_offset() -> Option<isize> {
+    let (offset, size) = (next(c"__rseq_offset").cast::<isize>(), next(c"__rseq_size").cast::<u32>());
+    if offset.is_null() || size.is_null() {
+        return None;
+    }
+    // SAFETY: libc's own constants.
+    unsafe { (size.read() != 0).then(|| offset.read()) }
+}

@@ -1,0 +1,320 @@
+//! Receiving on a linked endpoint.
+
+use crate::endpoint::Endpoint;
+use crate::kernel::{self, Errno};
+use crate::pieces::Pieces;
+use crate::stream::Done;
+use crate::tcp::{self, End};
+use crate::wait::{self, Spun, Woken};
+use crate::{roles, thread};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_protocol::Reason;
+use slipstream_ring::wait::Sleep;
+use slipstream_ring::{Broken, Link, Look};
+
+/// A call that never sleeps looks at TCP by itself this often, for a peer that died without a word.
+const LOOK_EVERY: u64 = 50_000_000;
+
+/// What one attempt came to.
+#[derive(Debug)]
+enum Step {
+    /// So many bytes; whether more may follow at once.
+    Took(usize, bool),
+    /// Nothing now, in the ring.
+    RingEmpty,
+    /// Nothing now, on TCP.
+    TcpEmpty,
+    /// The end, or an error, that the kernel is to tell.
+    Ended,
+    /// An error that the kernel has told.
+    Failed(Errno),
+}
+
+/// What a receive asks for.
+struct Request {
+    flags: c_int,
+    /// The peer's marks when TCP was last looked at.
+    seen_marks: u32,
+    /// Whether TCP is to be looked at in any case.
+    look: bool,
+}
+
+/// Receives into `pieces`; `real` is the program's own call.
+pub fn receive(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &mut Pieces,
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
+        return Done::Real(real());
+    }
+    endpoint.is_ready(link);
+    let mut request = Request { flags, seen_marks: 0, look: false };
+    let mut patience = Patience::new(flags);
+    loop {
+        let step = match attempt(endpoint, fd, link, pieces, &mut request) {
+            Ok(step) => step,
+            Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
+        };
+        let on_tcp = match step {
+            Step::Took(n, more) => {
+                pieces.advance(n);
+                let all = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
+                if pieces.is_empty() || flags & libc::MSG_PEEK != 0 || !(more || all) {
+                    return Done::Moved(Ok(pieces.done()));
+                }
+                continue;
+            }
+            Step::Ended if pieces.done() == 0 => return Done::Real(real()),
+            Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
+            Step::Failed(errno) => {
+                endpoint.held_error.store(errno.0, Ordering::Relaxed);
+                return Done::Moved(Ok(pieces.done()));
+            }
+            Step::Ended => return Done::Moved(Ok(pieces.done())),
+            Step::RingEmpty => false,
+            Step::TcpEmpty => true,
+        };
+        if pieces.done() > 0 && flags & libc::MSG_WAITALL == 0 {
+            return Done::Moved(Ok(pieces.done()));
+        }
+        match patience.wait(endpoint, fd, link, on_tcp, request.seen_marks) {
+            Ok(woken) => request.look = woken == Woken::Tick,
+            // A partial transfer is a success; the timeout or the signal was for the rest.
+            Err(_) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
+            Err(errno) => return Done::Moved(Err(errno)),
+        }
+    }
+}
+
+#[inline]
+fn attempt(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    request: &mut Request,
+) -> Result<Step, Broken> {
+    let lock = link.rx_lock();
+    let entry = roles::enter(lock);
+    let step = step(endpoint, fd, link, pieces, request);
+    roles::leave(lock, entry, || ());
+    step
+}
+
+fn step(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    request: &mut Request,
+) -> Result<Step, Broken> {
+    let consumer = link.consumer();
+    loop {
+        match consumer.look()? {
+            Look::Ring { head, available } if available > 0 => {
+                let len = pieces.left().min(available as usize);
+                if request.flags & libc::MSG_TRUNC == 0 {
+                    pieces.each(len, |offset, address, len| {
+                        // SAFETY: the program gave this memory to receive into; `each` stays within `available`.
+                        unsafe { consumer.copy_out(head, offset as u32, address, len as u32) }
+                    });
+                }
+                if request.flags & libc::MSG_PEEK == 0 {
+                    let Ok(wake) = consumer.consume(head, len as u32) else { continue };
+                    endpoint.deliver(link, wake);
+                }
+                return Ok(Step::Took(len, true));
+            }
+            Look::Ring { .. } => {
+                if let Some(step) = in_empty_ring(endpoint, fd, link, pieces, request)? {
+                    return Ok(step);
+                }
+            }
+            Look::Crossing { turn } => {
+                if consumer.follow(turn).is_ok() {
+                    endpoint.wake_own(link);
+                }
+            }
+            Look::Tcp { .. } => {
+                // No handler of this thread may read from TCP between the look and the call.
+                let mask = kernel::block_signals();
+                let step = on_tcp(endpoint, endpoint.descriptor(fd), link, pieces, request);
+                kernel::restore_signals(mask);
+                match step? {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                }
+            }
+        }
+    }
+}
+
+/// The ring is empty: look at TCP's end when there is reason to, then at the ring once more. `None`: there is more to see.
+fn in_empty_ring(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    request: &mut Request,
+) -> Result<Option<Step>, Broken> {
+    let held = endpoint.held_error.swap(0, Ordering::Relaxed);
+    if held != 0 {
+        return Ok(Some(Step::Failed(Errno(held))));
+    }
+    let marks = link.peer_marks();
+    if marks == request.seen_marks && !request.look && !looks_now(endpoint) {
+        return Ok(Some(Step::RingEmpty));
+    }
+    request.seen_marks = marks;
+    request.look = false;
+    let fd = endpoint.descriptor(fd);
+    let end = tcp::look(fd, 1);
+    if end == End::Open {
+        return Ok(Some(Step::RingEmpty));
+    }
+    // What the peer published before its end is visible now that the end is.
+    match link.consumer().look()? {
+        Look::Ring { available: 0, .. } => {}
+        _ => {
+            if let End::Error(errno) = end {
+                endpoint.held_error.store(errno.0, Ordering::Relaxed);
+            }
+            return Ok(None);
+        }
+    }
+    Ok(Some(match end {
+        End::Open => Step::RingEmpty,
+        End::Fin => Step::Ended,
+        End::Error(errno) => Step::Failed(errno),
+        End::Bytes(_) => {
+            // A writer that the shim cannot see. The ring is empty, so these bytes come next; the endpoint stays on TCP.
+            endpoint.retire(Reason::Unseen);
+            match pieces.receive(fd, usize::MAX, request.flags | libc::MSG_DONTWAIT) {
+                Ok(n) => Step::Took(n, false),
+                Err(errno) => Step::Failed(errno),
+            }
+        }
+    }))
+}
+
+/// Whether it is time to look at TCP without any hint.
+fn looks_now(endpoint: &Endpoint) -> bool {
+    let now = kernel::now_ns();
+    let due = now.wrapping_sub(endpoint.looked_ns.load(Ordering::Relaxed)) >= LOOK_EVERY;
+    if due {
+        endpoint.looked_ns.store(now, Ordering::Relaxed);
+    }
+    due
+}
+
+/// TCP carries. Never takes a byte past the boundary. `None`: look again.
+#[cold]
+fn on_tcp(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    request: &Request,
+) -> Result<Option<Step>, Broken> {
+    let consumer = link.consumer();
+    let before = consumer.look()?;
+    let want = pieces.left();
+    let end = match before {
+        Look::Tcp { .. } => tcp::look(fd, want),
+        _ => return Ok(None),
+    };
+    // What the sender said before these bytes is visible now that they are.
+    let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
+    let mut limit = usize::MAX;
+    if let Some(until) = until {
+        let consumed = tcp::consumed(fd).ok_or(Broken)?;
+        if consumed >= until {
+            if consumer.follow(turn).is_ok() {
+                endpoint.wake_own(link);
+            }
+            return Ok(None);
+        }
+        limit = usize::try_from(until - consumed).unwrap_or(usize::MAX);
+    }
+    let len = match end {
+        End::Open => return Ok(Some(Step::TcpEmpty)),
+        End::Fin => return Ok(Some(Step::Ended)),
+        End::Error(errno) => return Ok(Some(Step::Failed(errno))),
+        End::Bytes(len) => len.min(limit),
+    };
+    let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
+    Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {
+        // At the boundary the ring has more, perhaps.
+        Ok(n) => Step::Took(n, until.is_some()),
+        Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,
+        Err(errno) => Step::Failed(errno),
+    }))
+}
+
+/// The waiting of one call: what it may wait for is asked for once, and only when it has to wait.
+struct Patience {
+    /// `None`: not asked yet.
+    blocking: Option<bool>,
+    /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
+    deadline: Option<u64>,
+}
+
+impl Patience {
+    fn new(flags: c_int) -> Self {
+        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None }
+    }
+
+    fn wait(
+        &mut self,
+        endpoint: &'static Endpoint,
+        fd: c_int,
+        link: &Link,
+        on_tcp: bool,
+        seen_marks: u32,
+    ) -> Result<Woken, Errno> {
+        let found = || link.consumer().glance() || link.peer_marks() != seen_marks;
+        let hint = endpoint.nonblocking.load(Ordering::Relaxed) != 0;
+        if self.blocking.is_none() && !hint && !on_tcp && wait::glance_for_a_moment(found) {
+            return Ok(Woken::Look);
+        }
+        let fd = endpoint.descriptor(fd);
+        if self.blocking.is_none() {
+            self.ask(endpoint, fd);
+        }
+        if self.blocking == Some(false) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        link.set_cpu(thread::cpu());
+        match wait::spin(link, self.deadline, self.deadline.is_some(), found) {
+            Spun::Found => return Ok(Woken::Look),
+            Spun::Interrupted => return Err(Errno(libc::EINTR)),
+            Spun::NotFound => {}
+        }
+        endpoint.adopt();
+        if on_tcp {
+            wait::sleep_on_tcp(endpoint, fd, link, self.deadline, found)
+        } else {
+            wait::sleep(link, Sleep::Data, self.deadline, u64::MAX, found)
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self, endpoint: &Endpoint, fd: c_int) {
+        let nonblocking = kernel::is_nonblocking(fd);
+        endpoint.nonblocking.store(u8::from(nonblocking), Ordering::Relaxed);
+        self.blocking = Some(!nonblocking);
+        let mut timeout = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        if !nonblocking
+            && kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &mut timeout).is_ok()
+            && (timeout.tv_sec, timeout.tv_usec) != (0, 0)
+        {
+            let ns = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
+            self.deadline = Some(kernel::now_ns() + ns);
+        }
+    }
+}

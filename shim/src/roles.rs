@@ -1,0 +1,53 @@
+//! Taking and giving back a role lock, with the system calls that the ring leaves to us.
+
+use crate::{kernel, thread};
+use slipstream_ring::role::{Entry, Exit, RoleLock};
+
+/// Takes the role. Whoever holds it only copies bytes, so the wait is short; a holder that died is replaced.
+#[inline]
+pub fn enter(lock: &RoleLock) -> Entry {
+    let me = thread::current().tid();
+    match lock.try_lock(me) {
+        Entry::Held(_) => contend(lock, me),
+        entry => entry,
+    }
+}
+
+#[cold]
+fn contend(lock: &RoleLock, me: u32) -> Entry {
+    let mut turns = 0u32;
+    loop {
+        match lock.try_lock(me) {
+            Entry::Held(owner) => {
+                turns += 1;
+                if turns < 100 {
+                    core::hint::spin_loop();
+                    continue;
+                }
+                if let Some(value) = lock.announce_sleep() {
+                    let deadline = kernel::timespec(kernel::now_ns() + 10_000_000);
+                    let _ = kernel::futex_wait(lock.futex(), value, &deadline);
+                }
+                if kernel::is_gone(owner) && lock.take_over(owner, me) {
+                    return Entry::Locked;
+                }
+            }
+            entry => return entry,
+        }
+    }
+}
+
+/// Gives the role back; `finish` publishes what nested calls have left.
+#[inline]
+pub fn leave(lock: &RoleLock, entry: Entry, mut finish: impl FnMut()) {
+    if entry == Entry::Reentered {
+        return;
+    }
+    loop {
+        match lock.unlock() {
+            Exit::Unlocked => return,
+            Exit::WakeWaiters => return kernel::futex_wake_all(lock.futex()),
+            Exit::Noted => finish(),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Sending on a linked endpoint.
+
+use crate::endpoint::Endpoint;
+use crate::kernel::{self, Errno};
+use crate::pieces::Pieces;
+use crate::stream::Done;
+use crate::{roles, tcp, thread, wait};
+use core::ffi::c_int;
+use slipstream_protocol::Reason;
+use slipstream_ring::carrier::Carrier;
+use slipstream_ring::role::Entry;
+use slipstream_ring::wait::Sleep;
+use slipstream_ring::{Broken, Link};
+
+/// Bytes copied before they are published, so that both sides' copies overlap.
+const CHUNK: u32 = 16 * 1024;
+/// How long a full ring is waited for before the direction goes back to TCP.
+const PATIENCE: u64 = 10_000_000;
+/// Flags that do not change what is sent.
+const HARMLESS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_MORE | libc::MSG_EOR;
+
+/// What one attempt came to.
+enum Step {
+    /// So many bytes are on their way in the ring.
+    Sent(usize),
+    /// The ring is full.
+    Full,
+    /// TCP carries; this thread is counted in and must count itself out after the real call.
+    Tcp,
+}
+
+/// Sends what `pieces` hold; `real` is the program's own call.
+pub fn send(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &mut Pieces,
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    let reason = match () {
+        () if flags & libc::MSG_OOB != 0 => Some(Reason::Urgent),
+        () if flags & libc::MSG_ZEROCOPY != 0 => Some(Reason::Zerocopy),
+        () if flags & !HARMLESS != 0 => Some(Reason::Call),
+        () => None,
+    };
+    if let Some(reason) = reason {
+        endpoint.retire(reason);
+        return through_tcp(endpoint, fd, link, real);
+    }
+    endpoint.is_ready(link);
+    let mut full_since = 0u64;
+    loop {
+        match step(endpoint, fd, link, pieces, flags) {
+            Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
+            Ok(Step::Sent(n)) => {
+                full_since = 0;
+                pieces.advance(n);
+                if pieces.is_empty() {
+                    return Done::Moved(Ok(pieces.done()));
+                }
+            }
+            Ok(Step::Tcp) => {
+                let sent = if pieces.done() == 0 { Done::Real(real()) } else { rest_through_tcp(fd, pieces, flags) };
+                endpoint.family().writers.leave();
+                return sent;
+            }
+            Ok(Step::Full) => {
+                let space = || link.producer().unread() < u64::from(link.capacity()) || link.producer().must_go_back();
+                if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space) == wait::Spun::Found {
+                    continue;
+                }
+                let now = kernel::now_ns();
+                if full_since == 0 {
+                    full_since = now;
+                }
+                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
+                if nonblocking && pieces.done() > 0 {
+                    return Done::Moved(Ok(pieces.done()));
+                }
+                if nonblocking || now - full_since >= PATIENCE {
+                    go_back(endpoint, link);
+                    continue;
+                }
+                match wait::sleep(link, Sleep::Space, None, PATIENCE, space) {
+                    Err(Errno(libc::EINTR)) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
+                    Err(errno @ Errno(libc::EINTR)) => return Done::Moved(Err(errno)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// One attempt under the lock.
+#[inline]
+fn step(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, flags: c_int) -> Result<Step, Broken> {
+    let lock = link.tx_lock();
+    let entry = roles::enter(lock);
+    let result = if link.producer().carrier() == Carrier::Ring || try_switch(endpoint, fd, link, flags, entry) {
+        in_ring(endpoint, fd, link, pieces, entry)
+    } else {
+        endpoint.family().writers.force();
+        Ok(Step::Tcp)
+    };
+    roles::leave(lock, entry, || {
+        let wake = link.producer().publish();
+        endpoint.deliver(link, wake);
+    });
+    result
+}
+
+#[inline]
+fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, entry: Entry) -> Result<Step, Broken> {
+    let producer = link.producer();
+    if producer.must_go_back() || (link.peer_marks() != 0 && tcp::is_ending(endpoint.descriptor(fd))) {
+        // The end of the connection is the kernel's to tell.
+        let wake = producer.go_back();
+        endpoint.deliver(link, wake);
+        endpoint.family().writers.force();
+        return Ok(Step::Tcp);
+    }
+    let claim = producer.claim(pieces.left().min(CHUNK as usize) as u32, entry)?;
+    if claim.len() == 0 {
+        return Ok(Step::Full);
+    }
+    pieces.each(claim.len() as usize, |offset, address, len| {
+        // SAFETY: the program gave these bytes to send; `each` stays within the claim.
+        unsafe { claim.fill(offset as u32, address, len as u32) }
+    });
+    if entry == Entry::Reentered {
+        link.tx_lock().note();
+    } else {
+        link.set_cpu(thread::cpu());
+        let wake = producer.publish();
+        endpoint.deliver(link, wake);
+    }
+    Ok(Step::Sent(claim.len() as usize))
+}
+
+/// Moves the direction into the ring if everything allows it now.
+#[cold]
+fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int, entry: Entry) -> bool {
+    let producer = link.producer();
+    if entry == Entry::Reentered
+        || flags & libc::MSG_MORE != 0
+        || endpoint.is_retired()
+        || !producer.may_switch()
+        || !endpoint.family().writers.is_empty()
+        || !endpoint.is_ready(link)
+        || link.peer_marks() != 0
+    {
+        return false;
+    }
+    // No handler of this thread may write to TCP between the count and the turn.
+    let mask = kernel::block_signals();
+    let connector = endpoint.connector.load(core::sync::atomic::Ordering::Relaxed) != 0;
+    let switched =
+        tcp::written(endpoint.descriptor(fd), connector).is_some_and(|written| match producer.switch(written) {
+            Ok(()) => true,
+            Err(wake) => {
+                endpoint.deliver(link, wake);
+                false
+            }
+        });
+    kernel::restore_signals(mask);
+    switched
+}
+
+/// Leaves the ring; what comes next goes through TCP.
+#[cold]
+pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
+    let lock = link.tx_lock();
+    let entry = roles::enter(lock);
+    if entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
+        let wake = link.producer().go_back();
+        endpoint.deliver(link, wake);
+    }
+    roles::leave(lock, entry, || {
+        let wake = link.producer().publish();
+        endpoint.deliver(link, wake);
+    });
+}
+
+/// Runs a call that only TCP can serve, after everything that is in the ring.
+pub fn through_tcp(endpoint: &'static Endpoint, _fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
+    go_back(endpoint, link);
+    endpoint.family().writers.force();
+    let sent = real();
+    endpoint.family().writers.leave();
+    Done::Real(sent)
+}
+
+/// What the ring did not take goes through TCP, in the same call.
+fn rest_through_tcp(fd: c_int, pieces: &mut Pieces, flags: c_int) -> Done {
+    while !pieces.is_empty() {
+        // Part of the call has succeeded: an error is for the next one. A short count is the kernel's word to stop
+        // (full and non-blocking, a signal, a timeout), unless it comes of our taking a few pieces at a time.
+        match pieces.send(fd, flags) {
+            Ok((sent, asked)) => {
+                pieces.advance(sent);
+                if sent < asked {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    Done::Moved(Ok(pieces.done()))
+}

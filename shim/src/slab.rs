@@ -1,0 +1,111 @@
+//! Memory of the shim's own: pages from the kernel, never the program's heap. What a slab gave out once stays of its type
+//! for ever, so a stale pointer finds at worst another value of the same type, which its user then recognises.
+
+use crate::kernel;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// A lock for a few instructions, tried and never waited for long: held only with signals that may come back into the
+/// shim unable to want it (see users), and reset in a forked child.
+pub struct Spin(AtomicBool);
+
+impl Spin {
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Tries once.
+    #[inline]
+    pub fn try_lock(&self) -> bool {
+        // Acquire pairs with the Release in `unlock`.
+        !self.0.swap(true, Ordering::Acquire)
+    }
+
+    #[inline]
+    pub fn unlock(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Runs `work` alone, with every signal blocked so that no handler of this thread can want the lock meanwhile. For
+    /// cold paths.
+    pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mask = kernel::block_signals();
+        let mut turns = 0u32;
+        while !self.try_lock() {
+            turns += 1;
+            if turns > 100 {
+                kernel::yield_now();
+            }
+            core::hint::spin_loop();
+        }
+        let result = work();
+        self.unlock();
+        kernel::restore_signals(mask);
+        result
+    }
+}
+
+/// What a slab needs of its values: a place for the free list's link, used only while the value is free.
+pub trait Slot: Sized {
+    fn next_free(&self) -> &AtomicPtr<Self>;
+}
+
+/// A growing set of zero-initialised values of one type.
+pub struct Slab<T> {
+    lock: Spin,
+    free: AtomicPtr<T>,
+    shared: bool,
+    marker: PhantomData<T>,
+}
+
+/// Bytes taken from the kernel at a time, at least.
+const CHUNK: usize = 64 * 1024;
+
+impl<T: Slot> Slab<T> {
+    /// `shared`: children after fork share the values (those made before), instead of getting copies.
+    pub const fn new(shared: bool) -> Self {
+        Self { lock: Spin::new(), free: AtomicPtr::new(core::ptr::null_mut()), shared, marker: PhantomData }
+    }
+
+    /// A value: zeroed memory the first time, later as its last user left it. `None` without memory.
+    pub fn take(&self) -> Option<&'static T> {
+        self.lock.with(|| {
+            if self.free.load(Ordering::Relaxed).is_null() {
+                self.grow()?;
+            }
+            let first = self.free.load(Ordering::Relaxed);
+            // SAFETY: a value on the free list lies in a chunk that is never unmapped.
+            let value = unsafe { &*first };
+            self.free.store(value.next_free().load(Ordering::Relaxed), Ordering::Relaxed);
+            Some(value)
+        })
+    }
+
+    /// Gives a value back.
+    pub fn give(&self, value: &'static T) {
+        self.lock.with(|| {
+            value.next_free().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.free.store(core::ptr::from_ref(value).cast_mut(), Ordering::Relaxed);
+        });
+    }
+
+    fn grow(&self) -> Option<()> {
+        let len = CHUNK.max(size_of::<T>().next_multiple_of(4096));
+        let chunk = kernel::map_anonymous(len, self.shared).ok()?.cast::<T>();
+        for i in 0..len / size_of::<T>() {
+            // SAFETY: zeroed memory of the chunk, aligned (pages); `T` is made of atomics and cells for which zero is valid.
+            let value = unsafe { &*chunk.add(i) };
+            value.next_free().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.free.store(core::ptr::from_ref(value).cast_mut(), Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    /// In a forked child: nobody holds the lock. A `shared` slab starts anew, because its free list is the parent's too.
+    pub fn after_fork(&self) {
+        self.lock.unlock();
+        if self.shared {
+            self.free.store(core::ptr::null_mut(), Ordering::Relaxed);
+        }
+    }
+}

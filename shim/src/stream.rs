@@ -1,0 +1,223 @@
+//! Sending and receiving on any descriptor: passed through, counted, or managed.
+
+use crate::endpoint::{Endpoint, Phase};
+use crate::kernel::Errno;
+use crate::pieces::Pieces;
+use crate::prefix::Direction;
+use crate::{broker, config, descriptor, receiver, sender};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_protocol::Reason;
+
+/// How a call was served.
+pub enum Done {
+    /// By the real call, whose result this is.
+    Real(isize),
+    /// By the shim.
+    Moved(Result<usize, Errno>),
+}
+
+/// Flags of a receive that takes nothing.
+const TAKES_NOTHING: c_int = libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE;
+
+/// A receive.
+#[inline]
+pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
+    let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
+    let done = match endpoint.phase() {
+        Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
+        Phase::Idle | Phase::Settled => Done::Real(real()),
+        _ => counted_receive(endpoint, fd, pieces, flags, real),
+    };
+    endpoint.unpin();
+    done
+}
+
+/// A send.
+#[inline]
+pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
+    let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
+    let done = match endpoint.phase() {
+        Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
+        Phase::Idle | Phase::Settled => Done::Real(real()),
+        _ => counted_send(endpoint, fd, pieces, flags, real),
+    };
+    endpoint.unpin();
+    done
+}
+
+fn managed_receive(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &[libc::iovec],
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    match endpoint.link() {
+        Some(link) => receiver::receive(endpoint, fd, link, &mut Pieces::new(pieces), flags, real),
+        None => Done::Real(real()),
+    }
+}
+
+fn managed_send(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &[libc::iovec],
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    let mut pieces = Pieces::new(pieces);
+    match endpoint.link() {
+        // Nothing to send may still be an error to report.
+        Some(link) if !pieces.is_empty() => sender::send(endpoint, fd, link, &mut pieces, flags, real),
+        _ => Done::Real(real()),
+    }
+}
+
+fn counted_receive(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &[libc::iovec],
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    collect_mail();
+    if !endpoint.family().readers.enter() {
+        return managed_receive(endpoint, fd, pieces, flags, real);
+    }
+    let received = real();
+    endpoint.family().readers.leave();
+    if received > 0 && flags & TAKES_NOTHING == 0 {
+        if flags & libc::MSG_TRUNC != 0 {
+            endpoint.settle(Reason::Unhashable);
+        } else {
+            count(endpoint, fd, Direction::Rx, pieces, received as usize);
+        }
+    }
+    Done::Real(received)
+}
+
+fn counted_send(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &[libc::iovec],
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
+    collect_mail();
+    if flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY | libc::MSG_FASTOPEN) != 0 {
+        endpoint.settle(if flags & libc::MSG_OOB != 0 { Reason::Urgent } else { Reason::Zerocopy });
+    }
+    if !endpoint.family().writers.enter() {
+        return managed_send(endpoint, fd, pieces, flags, real);
+    }
+    let sent = real();
+    endpoint.family().writers.leave();
+    if sent > 0 {
+        count(endpoint, fd, Direction::Tx, pieces, sent as usize);
+    }
+    Done::Real(sent)
+}
+
+/// Reads mail, if there is any: one load when there is none.
+#[inline]
+pub fn collect_mail() {
+    if broker::may_have_mail() {
+        broker::read_mail();
+    }
+}
+
+/// Notes what has passed, and offers the endpoint when that has become worth while.
+fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &[libc::iovec], len: usize) {
+    if endpoint.phase() == Phase::Linked {
+        // Attached while this call was inside: what it carried is no part of what was posted.
+        return;
+    }
+    if !endpoint.prefixes().is_some_and(|prefixes| prefixes.note(direction, pieces, len)) {
+        return endpoint.settle(Reason::Unhashable);
+    }
+    let ops = endpoint.ops.fetch_add(1, Ordering::Relaxed) + 1;
+    let bytes = endpoint.bytes.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
+    match endpoint.phase() {
+        Phase::Counting
+            if ops >= endpoint.ask_at.load(Ordering::Relaxed)
+                || bytes >= endpoint.ask_at_bytes.load(Ordering::Relaxed) =>
+        {
+            if broker::offer(endpoint, fd) {
+                endpoint.offered_in.store(broker::generation(), Ordering::Relaxed);
+            }
+            // Not now, or the broker forgets: ask again after as much as was seen so far.
+            endpoint.ask_at.store(ops.saturating_mul(2).max(config::min_ops()), Ordering::Relaxed);
+            endpoint.ask_at_bytes.store(bytes.saturating_mul(2).max(config::min_bytes()), Ordering::Relaxed);
+        }
+        Phase::Offered if ops >= endpoint.ask_at.load(Ordering::Relaxed) => {
+            endpoint.ask_at.store(ops.saturating_mul(2), Ordering::Relaxed);
+            broker::check();
+            if endpoint.offered_in.load(Ordering::Relaxed) != broker::generation() || broker::descriptor() < 0 {
+                endpoint.advance(Phase::Offered, Phase::Counting);
+            }
+        }
+        _ => {}
+    }
+    collect_mail();
+}
+
+/// Whether a descriptor is an endpoint that is, or may become, moved.
+#[inline]
+pub fn is_watched(fd: c_int) -> bool {
+    matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled))
+}
+
+/// Whether a descriptor is a linked endpoint.
+#[inline]
+pub fn is_managed(fd: c_int) -> bool {
+    matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(endpoint)) if endpoint.phase() == Phase::Linked)
+}
+
+/// A sending call whose bytes only TCP can carry.
+pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
+    let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
+    let done = match endpoint.link() {
+        Some(link) => sender::through_tcp(endpoint, fd, link, real),
+        None => {
+            if endpoint.phase() != Phase::Idle {
+                endpoint.settle(Reason::Unhashable);
+            }
+            Done::Real(real())
+        }
+    };
+    endpoint.unpin();
+    done
+}
+
+/// The endpoint of a descriptor, if it is one, is to stay on TCP from now on.
+pub fn leave_ring(fd: c_int, reason: Reason) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        if let Some(link) = endpoint.link() {
+            sender::go_back(endpoint, link);
+        }
+        if endpoint.phase() != Phase::Idle {
+            endpoint.retire(reason);
+        }
+        endpoint.unpin();
+    }
+}
+
+/// Something was done to a socket that keeps its stream on TCP, or takes it back there.
+pub fn object(fd: c_int, reason: Reason) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        endpoint.retire(reason);
+        endpoint.unpin();
+    }
+}
+
+/// Bytes that the kernel does not know of: received and not read (`incoming`), or sent and not read by the peer.
+pub fn unseen_bytes(fd: c_int, incoming: bool) -> usize {
+    let Some(endpoint) = descriptor::pin(fd) else { return 0 };
+    let bytes = endpoint.link().map_or(0, |link| match incoming {
+        true => link.consumer().unread() as usize,
+        false => link.producer().unread().min(u64::from(link.capacity())) as usize,
+    });
+    endpoint.unpin();
+    bytes
+}

@@ -1,0 +1,90 @@
+//! What the kernel knows of the TCP connection below an endpoint: the truth about offsets and ends.
+
+use crate::kernel::{self, Errno, Result};
+use core::ffi::c_int;
+
+/// SIOCOUTQNSD of linux/sockios.h: bytes not sent yet.
+const SIOCOUTQNSD: u64 = 0x894b;
+
+/// The start of the kernel's `struct tcp_info` as far as it is used: state first, at 120 bytes_acked, at 128 bytes_received.
+#[repr(C)]
+struct Info {
+    state: u8,
+    skipped: [u8; 119],
+    acked: u64,
+    received: u64,
+}
+
+/// States in which the peer's FIN has been received: it counts as one byte of `received`.
+const AFTER_FIN: [u8; 4] = [6, 8, 9, 11]; // TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
+const ESTABLISHED: u8 = 1;
+
+fn info(fd: c_int) -> Result<Info> {
+    let mut info = Info { state: 0, skipped: [0; 119], acked: 0, received: 0 };
+    let len = kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    // Before Linux 4.1 the counts were not there.
+    if len < size_of::<Info>() { Err(Errno(libc::ENOPROTOOPT)) } else { Ok(info) }
+}
+
+/// Bytes written to TCP so far, if the direction may leave it now: connected both ways, nothing held back (by cork, Nagle
+/// or MSG_MORE). Exact while no one writes.
+pub fn written(fd: c_int, connector: bool) -> Option<u64> {
+    if kernel::ioctl_int(fd, SIOCOUTQNSD).ok()? != 0 {
+        return None;
+    }
+    loop {
+        // Two questions make one answer when nothing was acknowledged between.
+        let before = info(fd).ok()?;
+        if before.state != ESTABLISHED {
+            return None;
+        }
+        let queued = kernel::ioctl_int(fd, libc::TIOCOUTQ).ok()?;
+        if info(fd).ok()?.acked == before.acked {
+            // The SYN of the side that connected was acknowledged as one byte.
+            return Some((before.acked + queued as u64).wrapping_sub(u64::from(connector)));
+        }
+    }
+}
+
+/// Bytes read from TCP so far. Exact while no one reads.
+pub fn consumed(fd: c_int) -> Option<u64> {
+    loop {
+        let before = info(fd).ok()?;
+        let queued = kernel::ioctl_int(fd, libc::FIONREAD).ok()?;
+        let after = info(fd).ok()?;
+        if after.received == before.received && after.state == before.state {
+            let fin = u64::from(AFTER_FIN.contains(&before.state));
+            return Some(before.received.wrapping_sub(fin).wrapping_sub(queued as u64));
+        }
+    }
+}
+
+/// What TCP shows of its receiving end, without taking anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Open, and nothing there.
+    Open,
+    /// Up to so many bytes wait (as many as were asked for, at the most).
+    Bytes(usize),
+    /// The peer sends no more, or this side receives no more.
+    Fin,
+    /// The connection's error; asking has taken it.
+    Error(Errno),
+}
+
+/// Looks for up to `want` (at least 1) bytes.
+pub fn look(fd: c_int, want: usize) -> End {
+    // MSG_TRUNC keeps TCP from copying anything.
+    let mut nowhere = 0u8;
+    match kernel::recv(fd, &raw mut nowhere, want.max(1), libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT) {
+        Ok(0) => End::Fin,
+        Ok(n) => End::Bytes(n),
+        Err(Errno(libc::EAGAIN | libc::EINTR)) => End::Open,
+        Err(errno) => End::Error(errno),
+    }
+}
+
+/// Whether the kernel shows that the peer has ended its sending, or that the connection is broken.
+pub fn is_ending(fd: c_int) -> bool {
+    kernel::poll_now(fd, libc::POLLRDHUP) & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}

@@ -1,0 +1,227 @@
+//! Waiting inside a blocking call: spin for as long as a wake would cost, then sleep; interrupted by signals exactly
+//! where the kernel's own call would be.
+//!
+//! TCP's recv goes to sleep within a fraction of a microsecond, so a handler that runs before it is an unlikely race
+//! that programs live with. A spin makes that window a hundred times longer. So a longer spin blocks signals, looks for
+//! pending ones itself, and decides by their dispositions, as the kernel would, whether the call ends with EINTR.
+
+use crate::endpoint::Endpoint;
+use crate::kernel::{self, Disposition, Errno};
+use crate::{config, real, thread};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_ring::Link;
+use slipstream_ring::wait::Sleep;
+
+/// How often a sleeper looks by itself whether its peer still lives.
+const TICK: u64 = 1_000_000_000;
+/// The spin before any thought of signals: about what a system call would take.
+const SHORT: u32 = 24;
+/// `SLIPSTREAM_SPIN_US=auto`, in ns.
+const AUTO: u64 = 50_000;
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Look again.
+    Look,
+    /// Look again, and at TCP too.
+    Tick,
+}
+
+/// What a spin came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spun {
+    Found,
+    NotFound,
+    /// A handler has run that ends the call.
+    Interrupted,
+}
+
+/// A few looks, without a system call.
+#[inline]
+pub fn glance_for_a_moment(found: impl Fn() -> bool) -> bool {
+    for _ in 0..SHORT {
+        if found() {
+            return true;
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// Whether a spin against this peer can pay: it runs on another CPU, and spinning has not been in vain lately.
+fn may_spin(peer_cpu: Option<u32>) -> bool {
+    let debt = &thread::current().spin_debt;
+    if debt.get() > 2 && !debt.get().is_power_of_two() {
+        debt.set(if debt.get() >= 63 { 33 } else { debt.get() + 1 });
+        return false;
+    }
+    let own = thread::cpu();
+    match peer_cpu {
+        Some(peer) => peer != own,
+        None => thread::may_use_several_cpus(),
+    }
+}
+
+/// Spins until `found`, for at most as long as a wake costs and not past `deadline`. `strict`: every handler ends the
+/// call, SA_RESTART or not (as for calls with a timeout).
+pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -> bool) -> Spun {
+    if budget() == 0 {
+        return Spun::NotFound;
+    }
+    let mask = kernel::block_signals();
+    let result = spin_masked(link.peer_cpu(), deadline, mask, found);
+    match deliver(mask, strict) {
+        _ if result => Spun::Found,
+        true => Spun::Interrupted,
+        false => Spun::NotFound,
+    }
+}
+
+/// The longest spin, in ns.
+fn budget() -> u64 {
+    match config::spin_us() {
+        config::SPIN_AUTO => AUTO,
+        us => u64::from(us) * 1000,
+    }
+}
+
+/// The spin itself, with every signal blocked; it ends when one of those that `mask` lets through is pending.
+pub fn spin_masked(peer_cpu: Option<u32>, deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
+    if budget() == 0 || !may_spin(peer_cpu) {
+        return false;
+    }
+    let start = kernel::now_ns();
+    let end = deadline.map_or(start + budget(), |deadline| deadline.min(start + budget()));
+    let (mut last, mut next_signal_look) = (start, start + 5_000);
+    let success = loop {
+        if (0..16).any(|_| {
+            core::hint::spin_loop();
+            found()
+        }) {
+            break true;
+        }
+        let now = kernel::now_ns();
+        // A gap means that we were not running: someone else wants this CPU.
+        if now >= end || now - last > 25_000 {
+            break false;
+        }
+        last = now;
+        if now >= next_signal_look {
+            next_signal_look = now + 5_000;
+            if kernel::pending_signals() & !mask != 0 {
+                break false;
+            }
+        }
+    };
+    let debt = &thread::current().spin_debt;
+    debt.set(if success { 0 } else { debt.get() + 1 });
+    success
+}
+
+/// Ends a stretch of blocked signals: what is pending is delivered, and whether one of its handlers ends a call.
+fn deliver(mask: u64, strict: bool) -> bool {
+    let pending = kernel::pending_signals() & !mask;
+    let interrupts = pending != 0
+        && (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).any(|signal| {
+            match kernel::disposition(signal) {
+                Disposition::Interrupt => true,
+                Disposition::Restart => strict,
+                Disposition::NoHandler => false,
+            }
+        });
+    kernel::restore_signals(mask);
+    interrupts
+}
+
+/// Sleeps until the peer's publication, a local event, a signal, the deadline, or a tick. `found` is the last look.
+pub fn sleep(
+    link: &Link,
+    kind: Sleep,
+    deadline: Option<u64>,
+    limit: u64,
+    found: impl Fn() -> bool,
+) -> Result<Woken, Errno> {
+    let (word, local) = (link.futex(kind), link.local());
+    // SYNC POINT futex: the words before the epoch and the last look; a publication after the look changes the word.
+    let (value, local_value) = (word.load(Ordering::Acquire), local.load(Ordering::Acquire));
+    link.arm(kind);
+    if found() {
+        return Ok(Woken::Look);
+    }
+    let tick = kernel::now_ns() + limit.min(TICK);
+    let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
+    let former = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+    let result = match deadline {
+        None => kernel::futex_wait_two([(word, value), (local, local_value)], &until),
+        Some(_) => kernel::futex_wait(word, value, &until),
+    };
+    real::set_cancel_type(former);
+    match result {
+        Ok(()) | Err(Errno(libc::EAGAIN)) => Ok(Woken::Look),
+        Err(Errno(libc::ETIMEDOUT)) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
+            Err(Errno(libc::EAGAIN))
+        }
+        Err(Errno(libc::ETIMEDOUT)) => Ok(Woken::Tick),
+        // Before Linux 5.16, or forbidden: short sleeps on the one word.
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            kernel::futex_wait(word, value, &until).map(|()| Woken::Tick).or_else(|errno| match errno {
+                Errno(libc::ETIMEDOUT | libc::EAGAIN) => Ok(Woken::Tick),
+                other => Err(other),
+            })
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Sleeps until TCP shows something or the doorbell rings: while TCP carries, but may hand over at any moment.
+pub fn sleep_on_tcp(
+    endpoint: &Endpoint,
+    fd: c_int,
+    link: &Link,
+    deadline: Option<u64>,
+    found: impl Fn() -> bool,
+) -> Result<Woken, Errno> {
+    let mask = kernel::block_signals();
+    let hub = kernel::epoll_create();
+    let signals = kernel::signalfd(!mask);
+    let result = match (hub, signals) {
+        (Ok(hub), Ok(signals)) => {
+            let _ = kernel::epoll_ctl(
+                hub,
+                libc::EPOLL_CTL_ADD,
+                endpoint.own_bell(),
+                (libc::EPOLLIN | libc::EPOLLET) as u32,
+                0,
+            );
+            // The bell may have been rung before: only what comes after this counts.
+            let _ = kernel::epoll_harvest(hub, &mut [libc::epoll_event { events: 0, u64: 0 }]);
+            link.arm(Sleep::Poll);
+            if found() {
+                Ok(Woken::Look)
+            } else {
+                let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
+                let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
+                match kernel::ppoll(
+                    &mut [on(fd), on(hub), on(signals)],
+                    Some(&kernel::timespec(wait)),
+                    core::ptr::null(),
+                ) {
+                    Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => Err(Errno(libc::EAGAIN)),
+                    Ok(0) => Ok(Woken::Tick),
+                    Ok(_) => Ok(Woken::Look),
+                    Err(errno) => Err(errno),
+                }
+            }
+        }
+        _ => Err(Errno(libc::ENOBUFS)),
+    };
+    for fd in [hub, signals].into_iter().flatten() {
+        kernel::close(fd);
+    }
+    if deliver(mask, deadline.is_some()) && result != Ok(Woken::Look) || result == Err(Errno(libc::EINTR)) {
+        return Err(Errno(libc::EINTR));
+    }
+    result
+}
