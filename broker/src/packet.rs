@@ -136,6 +136,10 @@ pub fn receive(socket: impl AsFd, flags: RecvFlags) -> Result<Packet, ReceiveErr
             fds.extend(rights);
         }
     }
+    for fd in &fds {
+        // It may be a connection of the sender's whose closing would wait. Fails where it means nothing.
+        let _ = rustix::net::sockopt::set_socket_linger(fd, None);
+    }
     if received.flags.contains(ReturnFlags::CTRUNC) {
         return Err(Malformed::Descriptors.into());
     }

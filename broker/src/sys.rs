@@ -41,6 +41,25 @@ pub fn peer_pidfd(socket: impl AsFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Lets nobody send descriptors to this Unix socket any more. Since Linux 6.16; before that nothing changes.
+///
+/// Whoever closes the last descriptor of a file waits for as long as that file likes (a TCP socket with SO_LINGER, a
+/// file system of the sender's own), so descriptors are best not received at all.
+pub fn refuse_descriptors(socket: impl AsFd) {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    // SAFETY: `no` lives across the call, which reads one int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
 /// `SIOCOUTQ` of a Unix socket: 0 when the other end has read everything.
 pub fn unsent(socket: impl AsFd) -> io::Result<libc::c_int> {
     let mut bytes: libc::c_int = 0;

@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketType};
 use slipstream_broker::packet;
 use slipstream_broker::protocol::{Header, Hello, Kind, MAX_MESSAGE, Offer, Reason, Transport, VERSION};
 use slipstream_broker::status::State;
+use std::io::Write;
 use std::net::TcpStream;
 use support::*;
 
@@ -75,8 +76,10 @@ fn messages_out_of_turn() {
     client.expect_hang_up();
     // Hello twice.
     let client = Client::new(&broker, Transport::Shm);
-    client.send(&hello(Transport::Shm), &[diag_socket().as_fd()]);
-    client.expect_hang_up();
+    match packet::send(&client.socket, bytes_of(&hello(Transport::Shm)), &[diag_socket().as_fd()]) {
+        Ok(()) => client.expect_hang_up(),
+        Err(error) => assert_eq!(error, rustix::io::Errno::PERM),
+    }
     // An unknown transport.
     let client = Client::raw(&broker);
     client.send(&Hello { transport: 9, ..hello(Transport::Shm) }, &[diag_socket().as_fd()]);
@@ -133,13 +136,19 @@ fn descriptors_that_do_not_belong() {
     let four = [extra.as_fd(); 4];
     // Beside a message that has none, more than any message has, and beside garbage.
     for count in [1, 4] {
-        let client = Client::new(&broker, Transport::Shm);
+        let client = Client::raw(&broker);
         client.send(&notice(Kind::Withdraw, 1, 0, Reason::None, 0), &four[..count]);
         client.expect_hang_up();
     }
-    let client = Client::new(&broker, Transport::Shm);
+    let client = Client::raw(&broker);
     many_descriptors(&client, &extra, 200);
     client.expect_hang_up();
+    // After Hello no client has any more to send: where the kernel can (Linux 6.16), it does not even take them.
+    let client = Client::new(&broker, Transport::Shm);
+    match packet::send(&client.socket, bytes_of(&notice(Kind::Withdraw, 1, 0, Reason::None, 0)), &four) {
+        Ok(()) => client.expect_hang_up(),
+        Err(error) => assert_eq!(error, rustix::io::Errno::PERM),
+    }
     let client = Client::raw(&broker);
     client.send(&hello(Transport::Shm), &[]);
     client.expect_hang_up();
@@ -166,6 +175,45 @@ fn many_descriptors(client: &Client, fd: &OwnedFd, count: usize) {
     let message = notice(Kind::Withdraw, 1, 0, Reason::None, 0);
     let data = [std::io::IoSlice::new(bytes_of(&message))];
     rustix::net::sendmsg(&client.socket, &data, &mut control, SendFlags::empty()).unwrap();
+}
+
+/// A connection whose last descriptor takes an hour to close: unsent bytes, and a linger of so long.
+fn lingering() -> (TcpStream, TcpStream) {
+    let (mut lingering, peer) = tcp_pair();
+    rustix::net::sockopt::set_socket_linger(&lingering, Some(std::time::Duration::from_secs(3600))).unwrap();
+    lingering.set_nonblocking(true).unwrap();
+    while lingering.write(&[0; 65536]).is_ok() {}
+    (lingering, peer)
+}
+
+#[test]
+fn closing_a_strangers_socket_does_not_wait_for_it() {
+    let broker = Broker::start();
+    let withdraw = notice(Kind::Withdraw, 1, 0, Reason::None, 0);
+    let hello = hello(Transport::Shm);
+    // Received and refused; received as a witness; never received, since the packet before it ends the connection.
+    let ways: [&[&[u8]]; 4] = [
+        &[bytes_of(&withdraw)],
+        &[bytes_of(&hello)],
+        &[&[1], bytes_of(&withdraw)],
+        &[&[1], &[], &[], bytes_of(&withdraw)],
+    ];
+    let mut peers = Vec::new();
+    for way in ways {
+        let client = Client::raw(&broker);
+        let (lingering, peer) = lingering();
+        peers.push(peer);
+        // Stopped, so that the only descriptor left is the one in the packet.
+        kill(broker.pid(), rustix::process::Signal::STOP);
+        for bytes in way {
+            let fds = [lingering.as_fd()];
+            raw(&client, bytes, if bytes.len() > 1 { &fds } else { &[] });
+        }
+        drop(lingering);
+        kill(broker.pid(), rustix::process::Signal::CONT);
+        client.expect_hang_up();
+        still_works(&broker);
+    }
 }
 
 #[test]

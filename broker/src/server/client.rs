@@ -127,7 +127,7 @@ impl Client {
 
     /// Whether it has read everything that was sent to it.
     pub fn has_read_all(&self) -> bool {
-        self.control.as_ref().is_none_or(|control| unread(control) == Ok(0))
+        self.control.as_ref().is_none_or(is_read)
     }
 }
 
@@ -148,9 +148,9 @@ fn open_process(pid: u32, control: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     if poll[0].revents().is_empty() { Ok(Some(process)) } else { Err(Errno::SRCH) }
 }
 
-/// Bytes (of the kernel's own accounting) that were sent and not read yet.
-fn unread(socket: &OwnedFd) -> Result<i32, Errno> {
-    sys::unsent(socket).map_err(errno)
+/// Whether everything that was sent was read, or can be read no more.
+pub fn is_read(socket: &OwnedFd) -> bool {
+    sys::unsent(socket).is_ok_and(|bytes| bytes == 0)
 }
 
 fn errno(error: std::io::Error) -> Errno {

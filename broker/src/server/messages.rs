@@ -1,20 +1,24 @@
 //! Each message to its handler.
 
 use super::client::{Client, Greeting};
-use super::{Server, Token};
+use super::{SWEEP, Server, Token, Unread};
 use crate::evidence::{NotWitness, Witness};
 use crate::packet::{self, Malformed, Message, Packet, ReceiveError};
 use crate::protocol::{Header, Hello, Kind, Notice, Reason, Transport, Welcome};
 use crate::registry::ClientId;
+use crate::sys;
 use crate::transport::Mail;
 use bytemuck::bytes_of;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 use tracing::debug;
+
+/// More packets than a socket's default buffer holds, however small.
+const QUEUE: usize = 1024;
 
 /// Why a client is hung up on.
 #[derive(Debug, thiserror::Error)]
@@ -143,15 +147,29 @@ impl Server {
             witness: (!ours).then_some(witness),
             mail,
         });
+        if let Some(control) = &client.control {
+            sys::refuse_descriptors(control);
+        }
         Ok(client.send(bytes_of(&welcome), &[page.as_fd()])?)
     }
 
     /// Closes a client's socket; what it has attached lives on with its process.
     pub(super) fn hang_up(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else { return };
+        let uid = client.uid;
         if let Some(control) = client.control.take() {
-            // Explicitly: somebody may have the socket's other descriptor, which would keep it in the set.
             let _ = epoll::delete(&self.epoll, &control);
+            let _ = rustix::net::shutdown(&control, Shutdown::Both);
+            // Nothing more can come. What is there may hold descriptors, which `receive` makes safe to close; an empty
+            // packet looks like the end, so all that may be there is asked for (about 100 µs).
+            for _ in 0..QUEUE {
+                let _ = packet::receive(&control, RecvFlags::DONTWAIT);
+            }
+            if !super::client::is_read(&control) {
+                self.books.user(uid).clients += 1;
+                self.unread.push(Unread { control, uid });
+                self.sweep_at.get_or_insert_with(|| Instant::now() + SWEEP);
+            }
         }
         client.notices.clear();
         client.handouts.clear();

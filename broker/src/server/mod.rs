@@ -22,7 +22,7 @@ pub use socket::ListenError;
 pub(crate) use socket::address;
 
 use crate::evidence::{Dice, Witness};
-use crate::policy::Limits;
+use crate::policy::{Bucket, Limits, Rate};
 use crate::registry::{Books, ClientId};
 use client::Client;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -68,7 +68,20 @@ pub struct Server {
     dice: Dice,
     clients: HashMap<ClientId, Client>,
     paused: BTreeSet<(Instant, ClientId)>,
+    /// Sockets that were closed with mail unread.
+    unread: Vec<Unread>,
+    /// When they are looked at next.
+    sweep_at: Option<Instant>,
+    /// How much clients may make the broker say in its log.
+    loud: Bucket,
     books: Books,
+}
+
+/// The socket of a client that was hung up on, or went, before it read what was sent to it. Descriptors in there count
+/// against the broker's user in the kernel and hold memory, so it counts as a client until it is empty.
+struct Unread {
+    control: OwnedFd,
+    uid: u32,
 }
 
 /// What an event is about, packed into epoll's 64 bits: a client's number, shifted, and which of its descriptors.
@@ -101,6 +114,10 @@ impl Token {
     }
 }
 
+/// How often sockets with unread mail are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Lines of log that clients can cause.
+const LOUD: Rate = Rate { per_second: 1, burst: 20 };
 /// How long the listener rests when descriptors have run out.
 const DEAF: Duration = Duration::from_millis(100);
 
@@ -137,6 +154,9 @@ impl Server {
             dice,
             clients: HashMap::new(),
             paused: BTreeSet::new(),
+            unread: Vec::new(),
+            sweep_at: None,
+            loud: Bucket::new(LOUD, now),
             books: Books::new(limits),
         })
     }
@@ -180,7 +200,7 @@ impl Server {
     fn timeout(&self, now: Instant) -> Option<Timespec> {
         let resume = self.paused.first().map(|(at, _)| *at);
         let idle = self.idle_exit.filter(|_| self.clients.is_empty()).map(|limit| self.lonely_since + limit);
-        let next = [resume, idle, self.deaf_until].into_iter().flatten().min()?;
+        let next = [resume, idle, self.deaf_until, self.sweep_at].into_iter().flatten().min()?;
         let wait = next.saturating_duration_since(now);
         // A millisecond more: epoll_wait rounds down, and waking too early would only come back here.
         let wait = wait + Duration::from_millis(1);
@@ -193,6 +213,9 @@ impl Server {
             self.deaf_until = None;
             let _ = epoll::modify(&self.epoll, &self.listener, Token::Listener.data(), EventFlags::IN);
         }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep(now);
+        }
         while let Some(&(at, id)) = self.paused.first()
             && at <= now
         {
@@ -204,6 +227,23 @@ impl Server {
         }
     }
 
+    /// Lets go of sockets that have been emptied meanwhile.
+    fn sweep(&mut self, now: Instant) {
+        let (full, empty) =
+            std::mem::take(&mut self.unread).into_iter().partition(|one| !client::is_read(&one.control));
+        self.unread = full;
+        for one in empty {
+            self.books.user(one.uid).clients -= 1;
+            self.books.forget_user(one.uid);
+        }
+        self.sweep_at = (!self.unread.is_empty()).then_some(now + SWEEP);
+    }
+
+    /// Whether one more line that a client caused may go to the log.
+    fn is_loud(&mut self) -> bool {
+        self.loud.take(1, Instant::now()).is_ok()
+    }
+
     /// Takes in who waits at the door.
     fn accept(&mut self) {
         for _ in 0..self.limits.turn {
@@ -211,7 +251,9 @@ impl Server {
                 Ok(control) => control,
                 Err(Errno::WOULDBLOCK) => return,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
-                    warn!("out of descriptors or memory: not accepting for a moment");
+                    if self.is_loud() {
+                        warn!("out of descriptors or memory: not accepting for a moment");
+                    }
                     self.deaf_until = Some(Instant::now() + DEAF);
                     let _ = epoll::modify(&self.epoll, &self.listener, Token::Listener.data(), EventFlags::empty());
                     return;
@@ -233,7 +275,9 @@ impl Server {
         let most = self.limits.clients_per_user;
         let user = self.books.user(client.uid);
         if user.clients >= most {
-            warn!(uid = client.uid, most, "a user has too many clients");
+            if self.is_loud() {
+                warn!(uid = client.uid, most, "a user has too many clients");
+            }
             return Err(Errno::USERS);
         }
         user.clients += 1;
@@ -281,7 +325,7 @@ impl Server {
         }
     }
 
-    /// The process' number and name space, for the status and the log.
+    /// How long this broker has been there.
     fn uptime(&self) -> Duration {
         self.started.elapsed()
     }

@@ -184,7 +184,9 @@ impl Server {
             Choice::Stand => {}
             Choice::Ambiguous => self.refuse(id, Reason::Ambiguous),
             Choice::Refuse(_, reason) => {
-                error!(endpoint = id.0, other = other_id.0, reason = reason.name(), "one connection, two stories");
+                if self.is_loud() {
+                    error!(endpoint = id.0, other = other_id.0, reason = reason.name(), "one connection, two stories");
+                }
                 self.refuse(id, reason);
                 self.refuse(other_id, reason);
             }

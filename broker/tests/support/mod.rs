@@ -168,6 +168,16 @@ impl Client {
         assert!(matches!(self.receive().message, Message::Welcome(_)));
     }
 
+    /// Sends a notice that may come too late.
+    pub fn say_if_possible(&self, kind: Kind) {
+        let _ = packet::send(&self.socket, bytes_of(&notice(kind, 0, 0, Reason::None, 0)), &[]);
+    }
+
+    /// Whether there is an answer, rather than a hang-up.
+    pub fn answers(&self) -> bool {
+        packet::receive(&self.socket, RecvFlags::empty()).is_ok()
+    }
+
     /// The broker hangs up, now or later.
     pub fn expect_hang_up(&self) {
         loop {
