@@ -167,7 +167,8 @@ fn in_empty_ring(
         return Ok(Some(Step::Failed(Errno(held))));
     }
     let marks = link.peer_marks();
-    if marks == request.seen_marks && !request.look && !looks_now(endpoint) {
+    // A call that has something already need not know.
+    if pieces.done() > 0 || (marks == request.seen_marks && !request.look && !looks_now(endpoint)) {
         return Ok(Some(Step::RingEmpty));
     }
     request.seen_marks = marks;

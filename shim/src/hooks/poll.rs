@@ -3,7 +3,7 @@
 use crate::hooks::int;
 use crate::hooks::io::hooks;
 use crate::kernel::Errno;
-use crate::readiness::poll::Company;
+use crate::readiness::poll::Served;
 use crate::readiness::{epoll, poll as polling, select as selecting};
 use crate::{descriptor, kernel, real, stream};
 use core::ffi::{c_int, c_void};
@@ -61,13 +61,9 @@ unsafe fn poll_with(
 ) -> c_int {
     // SAFETY: by contract.
     let (Some(polls), Ok(timeout)) = (unsafe { array(fds, count) }, timeout) else { return real() };
-    match polling::enter(polls) {
-        Company::Plain => {
-            let result = real();
-            polling::leave(polls);
-            result
-        }
-        Company::Linked => int(polling::wait(polls, timeout, mask)),
+    match polling::run(polls, timeout, mask, real) {
+        Served::Plain(result) => result,
+        Served::Here(result) => int(result),
     }
 }
 

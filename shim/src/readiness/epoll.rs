@@ -53,14 +53,6 @@ pub fn control(
                     member.data.store(event.u64, Ordering::Relaxed);
                     member.spent.store(0, Ordering::Relaxed);
                     member.seen_tail.store(u64::MAX, Ordering::Relaxed);
-                    let hub = set.hub.load(Ordering::Relaxed);
-                    let _ = kernel::epoll_ctl(
-                        hub,
-                        libc::EPOLL_CTL_MOD,
-                        fd,
-                        member.hub_events(),
-                        core::ptr::from_ref(member) as u64,
-                    );
                     member.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
                     set.heat(member);
                     set.refire(member);

@@ -8,181 +8,226 @@ use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, READABLE};
 use crate::{descriptor, real, stream, wait};
+use core::cell::Cell;
 use core::ffi::c_int;
+use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
 
-/// Arrays up to this length are copied to the stack, longer ones to pages of their own.
-const ON_STACK: usize = 64;
+/// Arrays up to this length are served from the stack, longer ones from pages of their own.
+const ON_STACK: usize = 32;
 
-/// Whether an array holds a linked endpoint. Those that may become linked while we are in the kernel are counted in;
-/// [`leave`] counts them out.
-pub enum Company {
-    /// None: the real call, then [`leave`].
-    Plain,
-    /// At least one.
-    Linked,
+/// What a place in the array is to us, for the length of one call.
+#[derive(Clone, Copy, Default)]
+enum Guest {
+    /// Nothing.
+    #[default]
+    Stranger,
+    /// Not linked. Counted in as a reader, so that its bytes stay on TCP while the kernel is asked about them.
+    Counted(&'static Endpoint),
+    /// Linked.
+    Linked(&'static Endpoint),
 }
 
-fn endpoint_of(poll: &libc::pollfd) -> Option<&'static Endpoint> {
-    match descriptor::get(poll.fd) {
-        Some(descriptor::Entry::Endpoint(endpoint)) => Some(endpoint),
-        _ => None,
+impl Guest {
+    /// The link, if there is one.
+    fn link(&self) -> Option<(&'static Endpoint, &'static Link)> {
+        match *self {
+            Self::Linked(endpoint) => endpoint.link().map(|link| (endpoint, link)),
+            _ => None,
+        }
+    }
+
+    /// Invites what a descriptor names: pinned until [`Guest::leave`].
+    fn enter(fd: c_int) -> Self {
+        let Some(endpoint) = descriptor::pin(fd) else { return Self::Stranger };
+        match endpoint.phase() {
+            Phase::Counting | Phase::Offered | Phase::Prepared if endpoint.family().readers.enter() => {
+                Self::Counted(endpoint)
+            }
+            Phase::Idle | Phase::Settled => {
+                endpoint.unpin();
+                Self::Stranger
+            }
+            _ => Self::Linked(endpoint),
+        }
+    }
+
+    fn leave(self) {
+        match self {
+            Self::Stranger => {}
+            Self::Counted(endpoint) => {
+                endpoint.family().readers.leave();
+                endpoint.unpin();
+            }
+            Self::Linked(endpoint) => endpoint.unpin(),
+        }
     }
 }
 
-fn counts(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.phase(), Phase::Counting | Phase::Offered | Phase::Prepared)
+/// How a call was served.
+pub enum Served {
+    /// No linked endpoint in the array: by the real call.
+    Plain(c_int),
+    /// By the shim.
+    Here(Result<usize, Errno>),
 }
 
-/// Looks who is there.
-pub fn enter(polls: &[libc::pollfd]) -> Company {
+/// ppoll in all its forms. `timeout` in ns, `None` for ever; `mask` for the wait.
+pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, real: impl Fn() -> c_int) -> Served {
     stream::collect_mail();
-    for (i, poll) in polls.iter().enumerate() {
-        let Some(endpoint) = endpoint_of(poll) else { continue };
-        if endpoint.phase() == Phase::Linked || (counts(endpoint) && !endpoint.family().readers.enter()) {
-            leave(polls.get(..i).unwrap_or_default());
-            return Company::Linked;
-        }
+    if !polls.iter().any(|poll| stream::is_watched(poll.fd)) {
+        return Served::Plain(real());
     }
-    Company::Plain
-}
-
-/// Counts out whom [`enter`] has counted in.
-pub fn leave(polls: &[libc::pollfd]) {
-    for poll in polls {
-        if let Some(endpoint) = endpoint_of(poll)
-            && (counts(endpoint) || endpoint.phase() == Phase::Linked)
-        {
-            endpoint.family().readers.leave();
-        }
-    }
-}
-
-/// ppoll with linked endpoints. `timeout` in ns, `None` for ever; `mask` for the wait.
-pub fn wait(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>) -> Result<usize, Errno> {
-    let mut few = [libc::pollfd { fd: -1, events: 0, revents: 0 }; ON_STACK];
-    let bytes = (polls.len() + 1) * size_of::<libc::pollfd>();
     if polls.len() < ON_STACK {
-        return wait_in(polls, few.get_mut(..=polls.len()).unwrap_or_default(), timeout, mask);
+        let mut few = [Guest::Stranger; ON_STACK];
+        return run_in(polls, few.get_mut(..polls.len()).unwrap_or_default(), timeout, mask, real);
     }
-    let pages = kernel::map_anonymous(bytes, false)?;
-    // SAFETY: just mapped, zeroed, page-aligned, of this length.
-    let many = unsafe { core::slice::from_raw_parts_mut(pages.cast::<libc::pollfd>(), polls.len() + 1) };
-    let result = wait_in(polls, many, timeout, mask);
+    let bytes = polls.len() * size_of::<Guest>();
+    let Ok(pages) = kernel::map_anonymous(bytes, false) else { return Served::Here(Err(Errno(libc::ENOMEM))) };
+    let pages_of_guests = pages.cast::<Guest>();
+    for i in 0..polls.len() {
+        // SAFETY: within the pages just mapped, aligned (pages).
+        unsafe { pages_of_guests.add(i).write(Guest::Stranger) };
+    }
+    // SAFETY: initialised just above; nobody else has the pages.
+    let many = unsafe { core::slice::from_raw_parts_mut(pages_of_guests, polls.len()) };
+    let served = run_in(polls, many, timeout, mask, real);
     kernel::unmap(pages, bytes);
-    result
+    served
 }
 
-/// `room` is one longer than `polls`: for the hub.
-fn wait_in(
+fn run_in(
     polls: &mut [libc::pollfd],
-    room: &mut [libc::pollfd],
+    guests: &mut [Guest],
+    timeout: Option<u64>,
+    mask: Option<u64>,
+    real: impl Fn() -> c_int,
+) -> Served {
+    for (guest, poll) in guests.iter_mut().zip(polls.iter()) {
+        *guest = Guest::enter(poll.fd);
+    }
+    let served = if guests.iter().any(|guest| matches!(guest, Guest::Linked(_))) {
+        Served::Here(wait(polls, guests, timeout, mask))
+    } else {
+        Served::Plain(real())
+    };
+    for guest in guests.iter() {
+        guest.leave();
+    }
+    served
+}
+
+fn wait(
+    polls: &mut [libc::pollfd],
+    guests: &mut [Guest],
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
-    let found = look(polls)?;
+    let found = look(polls, guests)?;
     if found > 0 || timeout == Some(0) {
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
     let former = kernel::block_signals();
-    let result = wait_blocked(polls, room, deadline, mask.unwrap_or(former));
+    let result = wait_blocked(polls, guests, deadline, mask.unwrap_or(former));
     kernel::restore_signals(former);
     result
 }
 
+/// With every signal blocked; `mask` is the one to sleep with.
 fn wait_blocked(
     polls: &mut [libc::pollfd],
-    room: &mut [libc::pollfd],
+    guests: &mut [Guest],
     deadline: Option<u64>,
     mask: u64,
 ) -> Result<usize, Errno> {
-    let peer_cpu = polls.iter().find_map(|poll| endpoint_of(poll)?.link()?.peer_cpu());
-    let looks = core::cell::Cell::new(0u32);
+    let peer_cpu = guests.iter().find_map(|guest| guest.link()?.1.peer_cpu());
+    let looks = Cell::new(0u32);
     let spun = wait::spin_masked(peer_cpu, deadline, mask, || {
-        looks.set(looks.get() + 1);
-        glance(polls) || looks.get().is_multiple_of(128)
+        looks.set(looks.get().wrapping_add(1));
+        guests.iter().any(|guest| guest.link().is_some_and(|(_, link)| link.consumer().glance()))
+            || looks.get().is_multiple_of(128)
     });
     if spun {
-        let found = look(polls)?;
+        let found = look(polls, guests)?;
         if found > 0 {
             return Ok(found);
         }
     }
     let hub = kernel::epoll_create()?;
-    let result = sleep(polls, room, deadline, mask, hub);
+    let result = sleep(polls, guests, deadline, mask, hub);
     kernel::close(hub);
     result
 }
 
 fn sleep(
     polls: &mut [libc::pollfd],
-    room: &mut [libc::pollfd],
+    guests: &mut [Guest],
     deadline: Option<u64>,
     mask: u64,
     hub: c_int,
 ) -> Result<usize, Errno> {
-    for (i, poll) in polls.iter().enumerate() {
-        if let Some(endpoint) = endpoint_of(poll)
-            && endpoint.link().is_some()
-        {
-            // The same bell twice is refused, and is there once.
-            let _ = kernel::epoll_ctl(
-                hub,
-                libc::EPOLL_CTL_ADD,
-                endpoint.own_bell(),
-                (libc::EPOLLIN | libc::EPOLLET) as u32,
-                i as u64,
-            );
-        }
+    for (endpoint, _) in guests.iter().filter_map(|guest| guest.link()) {
+        // The same bell twice is refused, and is there once.
+        let _ =
+            kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), (libc::EPOLLIN | libc::EPOLLET) as u32, 0);
     }
     loop {
         // What was rung until now is in the look that follows the arming.
         let mut rung = [libc::epoll_event { events: 0, u64: 0 }; 64];
         while kernel::epoll_harvest(hub, &mut rung) == Ok(rung.len()) {}
-        for poll in polls.iter() {
-            if let Some(link) = endpoint_of(poll).and_then(Endpoint::link) {
-                link.arm(Sleep::Poll);
-            }
+        for (endpoint, link) in guests.iter().filter_map(|guest| guest.link()) {
+            endpoint.adopt();
+            link.arm(Sleep::Poll);
         }
-        let found = look(polls)?;
+        let found = look(polls, guests)?;
         if found > 0 {
             return Ok(found);
         }
-        let Some((last, others)) = room.split_last_mut() else { return Err(Errno(libc::EINVAL)) };
-        others.copy_from_slice(polls);
-        *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
         let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
-        let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
-        let slept = kernel::ppoll(room, left.as_ref(), &raw const mask);
-        real::set_cancel_type(kind);
-        slept?;
-        let found = look(polls)?;
+        kernel_poll(polls, hub, left.as_ref(), mask)?;
+        let found = look(polls, guests)?;
         if found > 0 || deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
             return Ok(found);
         }
     }
 }
 
-/// Whether a ring may have something. No system call.
-fn glance(polls: &[libc::pollfd]) -> bool {
-    polls.iter().any(|poll| {
-        endpoint_of(poll).is_some_and(|endpoint| endpoint.link().is_some_and(|link| link.consumer().glance()))
-    })
+/// The kernel's wait, on the array and the hub.
+fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timespec>, mask: u64) -> Result<(), Errno> {
+    let mut few = [libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 }; ON_STACK];
+    let bytes = (polls.len() + 1) * size_of::<libc::pollfd>();
+    let (room, pages) = match few.get_mut(..=polls.len()) {
+        Some(room) => (room, None),
+        None => {
+            let pages = kernel::map_anonymous(bytes, false)?;
+            // SAFETY: just mapped, zeroed, aligned, of this length.
+            (unsafe { core::slice::from_raw_parts_mut(pages.cast::<libc::pollfd>(), polls.len() + 1) }, Some(pages))
+        }
+    };
+    if let Some((last, others)) = room.split_last_mut() {
+        others.copy_from_slice(polls);
+        *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
+    }
+    let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+    let slept = kernel::ppoll(room, timeout, &raw const mask);
+    real::set_cancel_type(kind);
+    if let Some(pages) = pages {
+        kernel::unmap(pages, bytes);
+    }
+    slept.map(drop)
 }
 
 /// One look at everything, written into the array.
-fn look(polls: &mut [libc::pollfd]) -> Result<usize, Errno> {
+fn look(polls: &mut [libc::pollfd], guests: &[Guest]) -> Result<usize, Errno> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
-    for poll in polls.iter_mut() {
-        let wanted = poll.events as u16 as u32;
-        let Some(endpoint) = endpoint_of(poll) else { continue };
-        let Some(link) = endpoint.link() else { continue };
+    for (poll, guest) in polls.iter_mut().zip(guests) {
+        let wanted = poll.events as u16 as u32 & READABLE;
+        let Some((endpoint, link)) = guest.link() else { continue };
         endpoint.is_ready(link);
-        if wanted & READABLE != 0 && link.consumer().glance() {
-            let ready = levels::levels(endpoint, link, poll.fd, wanted & READABLE);
-            poll.revents |= ready as i16;
+        if wanted != 0 && link.consumer().glance() {
+            poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }
     }
     Ok(polls.iter().filter(|poll| poll.revents != 0).count())

@@ -3,7 +3,7 @@
 use crate::endpoint::Phase;
 use crate::hooks::fail;
 use crate::kernel::{self, Errno};
-use crate::readiness::poll::{self, Company};
+use crate::readiness::poll::{self, Served};
 use crate::{descriptor, stream};
 use core::ffi::c_int;
 use libc::{fd_set, pollfd, timeval};
@@ -103,43 +103,32 @@ pub unsafe fn select(
             }
         }
     }
-    let result = match poll::enter(polls) {
-        Company::Plain => {
-            let result = real();
-            poll::leave(polls);
-            result
+    let start = kernel::now_ns();
+    let ns = timeout.ns.unwrap_or(None);
+    let result = match poll::run(polls, ns, mask, real) {
+        Served::Plain(result) => result,
+        Served::Here(result) => {
+            if !timeout.rest.is_null()
+                && let Some(ns) = ns
+            {
+                let left = ns.saturating_sub(kernel::now_ns() - start);
+                let rest = timeval { tv_sec: (left / 1_000_000_000) as i64, tv_usec: (left / 1000 % 1_000_000) as i64 };
+                // SAFETY: the program's own timeout, which select updates.
+                unsafe { timeout.rest.write_unaligned(rest) };
+            }
+            // SAFETY: by contract.
+            result.map_or_else(fail, |_| unsafe { fill(count, sets, polls) })
         }
-        // SAFETY: by contract.
-        Company::Linked => unsafe { select_linked(count, sets, &timeout, mask, polls) },
     };
     kernel::unmap(pages, bytes);
     result
 }
 
+/// Writes what was found into the sets; select's result.
+///
 /// # Safety
 /// As [`select`].
-unsafe fn select_linked(
-    count: c_int,
-    sets: [*mut fd_set; 3],
-    timeout: &Timeout,
-    mask: Option<u64>,
-    polls: &mut [pollfd],
-) -> c_int {
-    let start = kernel::now_ns();
-    let ns = timeout.ns.unwrap_or(None);
-    let result = poll::wait(polls, ns, mask);
-    if !timeout.rest.is_null()
-        && let Some(ns) = ns
-    {
-        let left = ns.saturating_sub(kernel::now_ns() - start);
-        // SAFETY: the program's own timeout, which select updates.
-        unsafe {
-            *timeout.rest = timeval { tv_sec: (left / 1_000_000_000) as i64, tv_usec: (left / 1000 % 1_000_000) as i64 }
-        };
-    }
-    if let Err(errno) = result {
-        return fail(errno);
-    }
+unsafe fn fill(count: c_int, sets: [*mut fd_set; 3], polls: &[pollfd]) -> c_int {
     if polls.iter().any(|poll| poll.revents & libc::POLLNVAL != 0) {
         return fail(Errno(libc::EBADF));
     }

@@ -76,6 +76,10 @@ impl Slot for Set {
 static MEMBERS: Slab<Member> = Slab::new(false);
 static SETS: Slab<Set> = Slab::new(false);
 
+/// What the hub is told of a TCP socket, whatever the program asked for: every edge, so that its registration never has
+/// to change.
+const HUB_EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+
 /// In the hub's events: the lowest bit of a member's address marks its doorbell.
 pub const BELL: u64 = 1;
 
@@ -110,7 +114,7 @@ impl Member {
         if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token | BELL).is_err() {
             // Another descriptor of the same endpoint has its bell there: one is enough, it makes all of them hot.
         }
-        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, fd, self.hub_events(), token).is_err() {
+        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, fd, HUB_EVENTS, token).is_err() {
             return false;
         }
         self.managed.store(1, Ordering::Relaxed);
@@ -120,12 +124,6 @@ impl Member {
         // Out of the program's set only now, so that at no moment nobody watches.
         let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
         true
-    }
-
-    /// What the hub is to tell of the TCP socket.
-    pub fn hub_events(&self) -> u32 {
-        let wanted = self.events.load(Ordering::Relaxed);
-        (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32 | wanted & WRITABLE
     }
 }
 
@@ -266,7 +264,15 @@ pub fn remove(member: &'static Member) {
         set.managed.fetch_sub(1, Ordering::SeqCst);
         let hub = set.hub.load(Ordering::Relaxed);
         let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
-        let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, endpoint.own_bell(), 0, 0);
+        // The endpoint's bell is there once, for all its registrations in this set.
+        let heir = each(endpoint, |other| other.is_live() && core::ptr::eq(other.set(), set));
+        let (op, events, token) = match heir {
+            Some(heir) => {
+                (libc::EPOLL_CTL_MOD, (libc::EPOLLIN | libc::EPOLLET) as u32, core::ptr::from_ref(heir) as u64 | BELL)
+            }
+            None => (libc::EPOLL_CTL_DEL, 0, 0),
+        };
+        let _ = kernel::epoll_ctl(hub, op, endpoint.own_bell(), events, token);
     }
     set.each_hot(|other| !core::ptr::eq(other, member));
     let mut place = &endpoint.members;
