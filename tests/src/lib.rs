@@ -1,1 +1,22 @@
-//! Placeholder until its first test lands.
+//! A lab for programs: a private broker on a socket of its own, programs started plain or under the shim, free ports,
+//! readiness without blind sleeps, the broker's status, and a report of everything when something does not happen in
+//! time.
+//!
+//! Every [`Lab`] is its own world (folder, broker, ports, process groups), so tests run in parallel. What a lab started
+//! ends with it.
+
+mod broker;
+mod lab;
+mod page;
+mod ports;
+mod program;
+mod status;
+mod wait;
+
+pub use broker::Broker;
+pub use lab::{Lab, Mode};
+pub use page::Page;
+pub use ports::Port;
+pub use program::{Ended, Program, Running};
+pub use status::{Connection, Direction, Status, Totals};
+pub use wait::{PATIENCE, until};

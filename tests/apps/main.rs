@@ -1,0 +1,1 @@
+//! Real programs from Debian's packages, plain and under the shim.

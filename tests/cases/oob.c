@@ -1,0 +1,57 @@
+/* Urgent data: SIGURG, MSG_OOB, SIOCATMARK, POLLPRI, SO_OOBINLINE, on a connection that had moved. */
+#include "case.h"
+
+static char in[100];
+static volatile int urgent;
+
+static void handler(int number)
+{
+	(void)number;
+	urgent++;
+}
+
+void alice(void)
+{
+	int fd = pair_up();
+	TRY(send(fd, "before", 6, 0));
+	TRY(send(fd, "!", 1, MSG_OOB));
+	TRY(send(fd, "after", 5, 0));
+	meet();
+	meet();
+	TRY(send(fd, "in?", 3, MSG_OOB));
+	TRY(send(fd, "line", 4, 0));
+	meet();
+	TRY(recv(fd, in, 1, 0));
+}
+
+void bob(void)
+{
+	int fd = pair_up(), mark = -1, on = 1;
+	on_signal(SIGURG, handler, SA_RESTART);
+	meet();
+	settle_readable(fd, 6);
+	nap_ms(20);
+	struct pollfd one = {fd, POLLIN | POLLPRI, 0};
+	TRY(poll(&one, 1, 1000));
+	say_poll("urgent", one.revents);
+	TRY(ioctl(fd, SIOCATMARK, &mark));
+	say("mark %d", mark);
+	say_bytes("up to the mark", in, TRY(recv(fd, in, 100, 0)));
+	TRY(ioctl(fd, SIOCATMARK, &mark));
+	say("mark %d", mark);
+	say_bytes("urgent", in, TRY(recv(fd, in, 10, MSG_OOB)));
+	TRY(recv(fd, in, 10, MSG_OOB));
+	say_bytes("after", in, TRY(recv(fd, in, 100, 0)));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on));
+	TRY(fcntl(fd, F_SETOWN, getpid()));
+	urgent = 0;
+	meet();
+	settle_readable(fd, 7);
+	nap_ms(20);
+	say("urgent %d", urgent > 0);
+	TRY(recv(fd, in, 10, MSG_OOB));
+	say_bytes("up to the mark", in, TRY(recv(fd, in, 100, 0)));
+	say_bytes("rest", in, TRY(recv(fd, in, 100, 0)));
+	meet();
+	TRY(close(fd));
+}

@@ -1,0 +1,75 @@
+//! Compiles the cases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cases")
+}
+
+/// Where a case's program is.
+pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
+/// Every case's name, sorted.
+pub fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(sources()).expect("the folder of the cases");
+    let paths = entries.map(|entry| entry.expect("an entry of it").path());
+    let stems = paths.filter(|path| path.extension().is_some_and(|e| e == "c"));
+    let mut names: Vec<_> = stems.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.retain(|name| name != "case");
+    names.sort();
+    names
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// Compiles what has changed and is asked for.
+pub fn all(names: &[String], filter: Option<&str>) -> Result<(), String> {
+    std::fs::create_dir_all(programs()).map_err(|error| error.to_string())?;
+    let stem = filter.map(|filter| filter.split_once('/').map_or(filter, |(stem, _)| stem));
+    let wanted = names.iter().filter(|name| stem.is_none_or(|stem| name.contains(stem)));
+    let shared = ["case.c", "case.h"].map(|file| modified(&sources().join(file)));
+    let stale = wanted.filter(|name| {
+        let built = modified(&program(name));
+        let newest = shared.into_iter().chain([modified(&sources().join(name).with_extension("c"))]).max().flatten();
+        built.is_none() || built < newest
+    });
+    let queue = Mutex::new(stale.collect::<Vec<_>>());
+    let failed = Mutex::new(String::new());
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(name) = { queue.lock().ok().and_then(|mut queue| queue.pop()) } {
+                    if let Err(error) = compile(name)
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.push_str(&error);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().map_err(|error| error.to_string())?;
+    if failed.is_empty() { Ok(()) } else { Err(failed) }
+}
+
+fn compile(name: &str) -> Result<(), String> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=gnu17", "-O2", "-g", "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+    // Cases ignore results and misuse calls on purpose.
+    gcc.args(["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-attribute-warning"]);
+    gcc.arg("-o").arg(program(name)).arg(sources().join(name).with_extension("c")).arg(sources().join("case.c"));
+    let done = gcc.output().map_err(|error| format!("gcc: {error}\n"))?;
+    if done.status.success() { Ok(()) } else { Err(format!("{name}:\n{}", String::from_utf8_lossy(&done.stderr))) }
+}
