@@ -45,10 +45,23 @@ pub struct Control {
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often, and how long apart, a broker is asked again that closed the connection instead of answering: one of
+/// another version does so each time, one that is ending is gone soon.
+const AGAIN: (u32, Duration) = (5, Duration::from_millis(20));
 
 impl Control {
     /// Connects and makes sure that a broker of this version, run by root or by this user, is there.
     pub fn connect(path: &Path) -> Result<Self, ControlError> {
+        for _ in 0..AGAIN.0 {
+            match Self::try_connect(path) {
+                Err(ControlError::Version(_)) => std::thread::sleep(AGAIN.1),
+                other => return other,
+            }
+        }
+        Self::try_connect(path)
+    }
+
+    fn try_connect(path: &Path) -> Result<Self, ControlError> {
         let system = |error: Errno| ControlError::System(path.to_owned(), error.into());
         let address =
             server::address(path).map_err(|error| ControlError::System(path.to_owned(), io::Error::other(error)))?;
