@@ -15,33 +15,19 @@
 //! | [`status`] | what the status says, as data | no |
 //! | [`control`] | the command line's side of the socket | sockets |
 //!
-//! [`protocol`] is the crate `slipstream-protocol`, which the shim uses without this one: it must not link std, and
-//! cargo would unite this crate's features when both are built together.
-#![cfg_attr(not(feature = "daemon"), no_std)]
+//! [`protocol`] is the crate `slipstream-protocol`, which the shim uses without this one: it must not link std.
 
 pub use slipstream_protocol as protocol;
 
-#[cfg(feature = "daemon")]
 pub mod control;
-#[cfg(feature = "daemon")]
 pub mod diag;
-#[cfg(feature = "daemon")]
 pub mod evidence;
-#[cfg(feature = "daemon")]
 pub mod matching;
-#[cfg(feature = "daemon")]
 pub mod packet;
-#[cfg(feature = "daemon")]
 pub mod path;
-#[cfg(feature = "daemon")]
 pub mod policy;
-#[cfg(feature = "daemon")]
 pub mod registry;
-#[cfg(feature = "daemon")]
 pub mod server;
-#[cfg(feature = "daemon")]
 pub mod status;
-#[cfg(feature = "daemon")]
 mod sys;
-#[cfg(feature = "daemon")]
 pub mod transport;

@@ -328,14 +328,14 @@ impl Map {
 
     /// A word of the header, by its documented offset.
     pub fn long(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset % 8 == 0 && offset < layout::HEADER);
+        assert!(offset.is_multiple_of(8) && offset < layout::HEADER);
         // SAFETY: aligned, within the mapping.
         unsafe { self.start.add(offset).cast().as_ref() }
     }
 
     /// A word of the header, by its documented offset.
     pub fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset % 4 == 0 && offset < layout::HEADER);
+        assert!(offset.is_multiple_of(4) && offset < layout::HEADER);
         // SAFETY: aligned, within the mapping.
         unsafe { self.start.add(offset).cast().as_ref() }
     }
