@@ -2,14 +2,15 @@
 //! whole calls. [`Consumer::glance`] may be made by anyone at any time.
 
 use crate::carrier::Carrier;
-use crate::sync::{Ordering, total_order};
+use crate::sync::{Ordering, Own, at, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Link, Raced};
 
 /// Where the next byte will come from: the one predicate that serves every look, arm and wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// From TCP; `until` is the number of TCP bytes after which the ring takes over, once the sender has said so.
+    /// From TCP; `until` is the number of TCP bytes after which the ring takes over, once the sender has said so. Less
+    /// than was taken already means, when a second look still says so, a peer that does not follow the protocol.
     Tcp {
         /// For [`Consumer::follow`].
         turn: u32,
@@ -35,27 +36,39 @@ pub enum Look {
 pub struct Consumer<'a>(pub(crate) &'a Link);
 
 impl Consumer<'_> {
-    /// The consumer cursor: bytes ever consumed.
+    /// The consumer cursor: bytes ever consumed. Without the lock a snapshot.
     #[inline]
     pub fn head(&self) -> u64 {
-        // Relaxed: own word, changed only under the lock that the caller holds (or read as a hint).
+        // Relaxed: own word.
         self.0.own().consumer.head.load(Ordering::Relaxed)
     }
 
-    /// The turn that reading has reached.
+    /// The turn that reading has reached. Without the lock a snapshot.
     #[inline]
     pub fn followed(&self) -> u32 {
-        // Relaxed: as `head`.
+        // Relaxed: own word.
         self.0.own().consumer.followed.load(Ordering::Relaxed)
     }
 
     /// Looks, exactly. Under the lock: without it the cursors could move between their reads and look broken.
     #[inline]
     pub fn look(&self) -> Result<Look, Broken> {
+        let own = &self.0.own().consumer;
+        loop {
+            let (followed, head) = (own.followed.own(), own.head.own());
+            let look = self.look_from(followed, head);
+            // When a signal handler of this thread has received meanwhile, the peer may be too far ahead of what we knew.
+            if look.is_ok() || (own.followed.own(), own.head.own()) == (followed, head) {
+                return look;
+            }
+        }
+    }
+
+    #[inline]
+    fn look_from(&self, followed: u32, head: u64) -> Result<Look, Broken> {
         let peer = &self.0.peer().producer;
-        let followed = self.followed();
         // SYNC POINT turn: Acquire pairs with `Producer::take_turn`.
-        let turn = peer.turn.load(Ordering::Acquire);
+        let turn = peer.turn.load(at("turn/look", Ordering::Acquire));
         let ahead = turn.wrapping_sub(followed);
         // Untrusted: a sender is at most two turns ahead, and that only from TCP (ring entered and left again).
         if ahead > 2 || (ahead == 2 && Carrier::of(followed) == Carrier::Ring) {
@@ -65,9 +78,8 @@ impl Consumer<'_> {
             let until = (ahead > 0).then(|| peer.boundary[1].load(Ordering::Relaxed));
             return Ok(Look::Tcp { turn: followed, until });
         }
-        let head = self.head();
         // SYNC POINT data: Acquire pairs with `Producer::publish`: the bytes up to `tail` are there.
-        let tail = peer.tail.load(Ordering::Acquire);
+        let tail = peer.tail.load(at("data/look", Ordering::Acquire));
         let available = tail.wrapping_sub(head);
         // Untrusted: a producer is never behind the consumer, nor further ahead than the ring is long.
         if available > u64::from(self.0.capacity()) {
@@ -103,9 +115,9 @@ impl Consumer<'_> {
         // SeqCst, before the epochs are read. A compare-exchange, because a signal handler of this thread may have consumed.
         own.consumer
             .head
-            .compare_exchange(head, head + u64::from(len), Ordering::SeqCst, Ordering::Relaxed)
+            .compare_exchange(head, head + u64::from(len), at("space/consume", Ordering::SeqCst), Ordering::Relaxed)
             .map_err(|_| Raced)?;
-        total_order();
+        total_order("sleep/consume");
         Ok(Wake::after_publishing(own, self.0.peer(), &[Sleep::Space]))
     }
 
@@ -116,7 +128,7 @@ impl Consumer<'_> {
         // is done. A compare-exchange, because a signal handler of this thread may have followed.
         let followed = &self.0.own().consumer.followed;
         followed
-            .compare_exchange(turn, turn.wrapping_add(1), Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(turn, turn.wrapping_add(1), at("followed/follow", Ordering::Release), Ordering::Relaxed)
             .map(|_| ())
             .map_err(|_| Raced)
     }
@@ -130,6 +142,12 @@ impl Consumer<'_> {
         // Acquire as in `look`; whoever acts on a glance looks again under the lock.
         peer.turn.load(Ordering::Acquire) != followed
             || (Carrier::of(followed) == Carrier::Ring && peer.tail.load(Ordering::Acquire) != self.head())
+    }
+
+    /// The peer's producer cursor, as a mark to compare with later: a hint, never used as a bound.
+    #[inline]
+    pub fn peer_tail(&self) -> u64 {
+        self.0.peer().producer.tail.load(Ordering::Acquire)
     }
 
     /// Bytes that wait in the ring, for FIONREAD: a snapshot, at most the capacity.

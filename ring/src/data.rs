@@ -64,19 +64,20 @@ mod mapped {
 
 #[cfg(loom)]
 mod modelled {
+    use crate::sync::modelled::access;
     use loom::cell::UnsafeCell;
-    use loom::sync::Arc;
+    use std::rc::Rc;
 
     /// A ring whose every byte loom watches for races.
     #[derive(Clone)]
     pub struct Data {
-        bytes: Arc<Vec<UnsafeCell<u8>>>,
+        bytes: Rc<[UnsafeCell<u8>]>,
     }
 
     impl Data {
         /// A zeroed ring.
         pub fn new(capacity: u32) -> Self {
-            Self { bytes: Arc::new((0..capacity).map(|_| UnsafeCell::new(0)).collect()) }
+            Self { bytes: (0..capacity).map(|_| UnsafeCell::new(0)).collect() }
         }
 
         /// Bytes of the ring.
@@ -91,6 +92,7 @@ mod modelled {
         pub unsafe fn put(&self, position: u64, src: *const u8, len: u32) {
             for i in 0..len {
                 let at = ((position + u64::from(i)) % self.bytes.len() as u64) as usize;
+                access();
                 // SAFETY: `src` is readable for `len` bytes by contract; loom checks that the cell is ours.
                 self.bytes[at].with_mut(|cell| unsafe { *cell = *src.add(i as usize) });
             }
@@ -103,6 +105,7 @@ mod modelled {
         pub unsafe fn get(&self, position: u64, dst: *mut u8, len: u32) {
             for i in 0..len {
                 let at = ((position + u64::from(i)) % self.bytes.len() as u64) as usize;
+                access();
                 // SAFETY: `dst` is writable for `len` bytes by contract; loom checks that the cell is ours.
                 self.bytes[at].with(|cell| unsafe { *dst.add(i as usize) = *cell });
             }

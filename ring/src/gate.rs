@@ -6,7 +6,7 @@
 //! Either the thread sees the gate shut and takes the managed way, or the other sees the thread inside and waits with
 //! the move. The count lives in memory that all holders of the endpoint share.
 
-use crate::sync::{AtomicU32, Ordering, total_order};
+use crate::sync::{AtomicU32, Ordering, at, total_order};
 
 /// All zero is an open gate with no one inside.
 #[repr(C)]
@@ -33,8 +33,8 @@ impl Gate {
         // SYNC POINT gate: count, then look (here) against shut, then look (in `shut`): of two SeqCst pairs at least
         // one side sees the other.
         self.inside.fetch_add(1, Ordering::SeqCst);
-        total_order();
-        if self.shut.load(Ordering::SeqCst) == 0 {
+        total_order("gate/enter");
+        if self.shut.load(at("gate/look", Ordering::SeqCst)) == 0 {
             return true;
         }
         self.leave();
@@ -53,20 +53,27 @@ impl Gate {
     #[inline]
     pub fn leave(&self) {
         // Release: what the thread took from or gave to TCP comes before whoever sees the count at zero (`is_empty`).
-        self.inside.fetch_sub(1, Ordering::Release);
+        self.inside.fetch_sub(1, at("gate/leave", Ordering::Release));
     }
 
     /// Shuts the gate: from here on everyone takes the managed way, and once [`Gate::is_empty`] no one is inside.
     pub fn shut(&self) {
         // SYNC POINT gate: see `enter`.
         self.shut.store(1, Ordering::SeqCst);
-        total_order();
+        total_order("gate/shut");
     }
 
     /// Opens it again (the endpoint stays on TCP for good).
     pub fn open(&self) {
         // Release: what the managed way did comes before the calls that go through from now on.
-        self.shut.store(0, Ordering::Release);
+        self.shut.store(0, at("gate/open", Ordering::Release));
+    }
+
+    /// Makes it as new, for memory that is used again.
+    pub fn reset(&self) {
+        // Relaxed: whoever gets the memory next gets it by a message or a lock.
+        self.inside.store(0, Ordering::Relaxed);
+        self.shut.store(0, Ordering::Relaxed);
     }
 
     /// Whether it is shut.
@@ -80,6 +87,6 @@ impl Gate {
     #[inline]
     pub fn is_empty(&self) -> bool {
         // SYNC POINT gate: SeqCst for the pair in `shut`; its Acquire pairs with `leave`.
-        self.inside.load(Ordering::SeqCst) == 0
+        self.inside.load(at("gate/is_empty", Ordering::SeqCst)) == 0
     }
 }

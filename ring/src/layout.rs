@@ -16,7 +16,7 @@
 //! Lines are 128 bytes apart because adjacent 64-byte lines are fetched in pairs.
 
 use crate::role::RoleLock;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Boundary, Ordering, at};
 
 /// First word of an outbox: "SLIPRING".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SLIPRING");
@@ -63,11 +63,13 @@ pub struct ProducerLine {
     pub(crate) tail: AtomicU64,
     /// Where turn `n` begins, at index `n & 1`: odd turns (TCP → ring) in bytes written to TCP, even turns
     /// (ring → TCP) in bytes published in the ring.
-    pub(crate) boundary: [AtomicU64; 2],
+    pub(crate) boundary: [Boundary; 2],
     /// Carrier changes so far. Even: TCP carries; odd: the ring does.
     pub(crate) turn: AtomicU32,
     /// [`MARK_END`], [`MARK_GONE`].
     pub(crate) marks: AtomicU32,
+    /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
+    pub(crate) cpu: AtomicU32,
 }
 
 /// What the peer's producer reads.
@@ -106,7 +108,8 @@ pub struct TxState {
     pub(crate) served: [AtomicU32; 3],
     /// The peer's `head` as last read.
     pub(crate) peer_head: AtomicU64,
-    /// Up to here the lock's owner (and its signal handlers) claimed places to copy into.
+    /// Up to where the lock's owner (and its signal handlers) claimed places to copy into: the owner, and the low half
+    /// of the position.
     pub(crate) staged: AtomicU64,
     /// Wakes sent to the peer, for the status.
     pub(crate) wakes: AtomicU64,
@@ -187,7 +190,13 @@ impl Outbox {
         let long = || AtomicU64::new(0);
         let outbox = Self {
             identity: Identity { magic: long(), pair: long(), version: word(), capacity: word(), side: word() },
-            producer: ProducerLine { tail: long(), boundary: [long(), long()], turn: word(), marks: word() },
+            producer: ProducerLine {
+                tail: long(),
+                boundary: [Boundary::new(0), Boundary::new(0)],
+                turn: word(),
+                marks: word(),
+                cpu: word(),
+            },
             consumer: ConsumerLine { head: long(), followed: word(), ready: word() },
             sleepers: SleeperLine { epoch: [word(), word(), word()] },
             wakes: WakeLine { data: word(), space: word(), local: word() },
@@ -261,8 +270,8 @@ impl Outbox {
     pub fn mark_gone(&self) {
         // SYNC POINT gone: the mark before the futex words, so that a sleeper whose wait fails on a changed word sees it.
         self.producer.marks.fetch_or(MARK_GONE, Ordering::SeqCst);
-        self.wakes.data.fetch_add(1, Ordering::SeqCst);
-        self.wakes.space.fetch_add(1, Ordering::SeqCst);
+        self.wakes.data.fetch_add(1, at("gone/words", Ordering::SeqCst));
+        self.wakes.space.fetch_add(1, at("gone/words", Ordering::SeqCst));
     }
 
     /// The two words that the peer's sleepers wait on.

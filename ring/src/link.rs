@@ -4,14 +4,14 @@ use crate::carrier::Ready;
 use crate::data::Data;
 use crate::layout::{MARK_END, Outbox};
 use crate::role::RoleLock;
-use crate::sync::{AtomicU32, Ordering};
-use crate::wait::{self, Sleep, Wake, Waker};
+use crate::sync::{AtomicU32, Ordering, at, total_order};
+use crate::wait::{self, Armed, Sleep, Wake, Waker};
 use crate::{Consumer, Producer};
 
 #[cfg(not(loom))]
 type Shared = core::ptr::NonNull<Outbox>;
 #[cfg(loom)]
-type Shared = loom::sync::Arc<Outbox>;
+type Shared = std::rc::Rc<Outbox>;
 
 /// Both outboxes as one side sees them.
 #[derive(Clone)]
@@ -109,11 +109,16 @@ impl Link {
     }
 
     /// Announces a sleep for `kind`; look once more after it.
-    pub fn arm(&self, kind: Sleep) {
+    pub fn arm(&self, kind: Sleep) -> Armed {
         let own = self.own();
         let sleeps = if kind == Sleep::Space { &own.tx.sleeps } else { &own.rx.sleeps };
         sleeps.fetch_add(1, Ordering::Relaxed);
-        wait::arm(own, kind);
+        wait::arm(own, self.peer(), kind)
+    }
+
+    /// Takes the announcement back, after a sleep that something else has ended.
+    pub fn disarm(&self, kind: Sleep, armed: Armed) {
+        wait::disarm(self.own(), kind, armed);
     }
 
     /// The peer's futex word for `kind` ([`Sleep::Poll`] has none and gives the data word). Read its value, [arm](Link::arm),
@@ -133,8 +138,8 @@ impl Link {
     /// Announces to the peer that it should look at TCP: this side has ended, wholly or in part. To be called after the
     /// kernel's own shutdown or close was made, or just before when it cannot be after.
     pub fn mark_end(&self) -> Wake {
-        self.own().producer.marks.fetch_or(MARK_END, Ordering::SeqCst);
-        crate::sync::total_order();
+        self.own().producer.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));
+        total_order("sleep/end");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
     }
 
@@ -142,14 +147,32 @@ impl Link {
     #[inline]
     pub fn peer_marks(&self) -> u32 {
         // Acquire: what the peer published before it ended is visible to whoever sees the mark.
-        self.peer().producer.marks.load(Ordering::Acquire)
+        self.peer().producer.marks.load(at("marks/look", Ordering::Acquire))
     }
 
-    /// Says whether this side's reading is ready for the ring.
+    /// Tells the peer on which CPU this side works.
+    #[inline]
+    pub fn set_cpu(&self, cpu: u32) {
+        // Relaxed, here and in `peer_cpu`: a hint. Written only when it changes, so that the line stays shared.
+        let word = &self.own().producer.cpu;
+        if word.load(Ordering::Relaxed) != cpu.wrapping_add(1) {
+            word.store(cpu.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The CPU that the peer last worked on, if it said so.
+    #[inline]
+    pub fn peer_cpu(&self) -> Option<u32> {
+        self.peer().producer.cpu.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Says whether this side's reading is ready for the ring. It only ever rises: what is said is not taken back but by
+    /// [`Ready::Never`], and that is for ever.
     pub fn set_ready(&self, ready: Ready) -> Wake {
-        // SYNC POINT ready: Release, so that the peer that sees it also sees what was prepared; partner in `Producer::may_switch`.
-        self.own().consumer.ready.store(ready as u32, Ordering::SeqCst);
-        crate::sync::total_order();
+        // SYNC POINT ready: Release, so that the peer that sees it also sees what was prepared; partner in
+        // `Producer::may_switch`. A maximum, because another thread may have given the ring up meanwhile.
+        self.own().consumer.ready.fetch_max(ready as u32, at("ready/set", Ordering::SeqCst));
+        total_order("ready/withdraw");
         // A peer whose writer waits for space must hear that this side gives up the ring.
         if ready == Ready::Never {
             Wake::after_publishing(self.own(), self.peer(), &[Sleep::Space])

@@ -5,7 +5,7 @@
 
 use crate::carrier::{Carrier, Ready};
 use crate::role::Entry;
-use crate::sync::{Ordering, total_order};
+use crate::sync::{Ordering, Own, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Link};
 
@@ -13,55 +13,62 @@ use crate::{Broken, Link};
 #[derive(Clone, Copy)]
 pub struct Producer<'a>(pub(crate) &'a Link);
 
-impl Producer<'_> {
-    /// The producer cursor: bytes ever published.
+impl<'a> Producer<'a> {
+    /// The producer cursor: bytes ever published. Without the lock a snapshot.
     #[inline]
     pub fn tail(&self) -> u64 {
-        // Relaxed: own word, changed only under the lock that the caller holds (or read as a hint).
+        // Relaxed: own word.
         self.0.own().producer.tail.load(Ordering::Relaxed)
     }
 
-    /// The carrier of the next byte.
+    /// The carrier of the next byte. Without the lock a snapshot.
     #[inline]
     pub fn carrier(&self) -> Carrier {
-        Carrier::of(self.turn())
-    }
-
-    #[inline]
-    fn turn(&self) -> u32 {
-        // Relaxed: own word, as `tail`.
-        self.0.own().producer.turn.load(Ordering::Relaxed)
+        // Relaxed: own word.
+        Carrier::of(self.0.own().producer.turn.load(Ordering::Relaxed))
     }
 
     /// Claims up to `want` bytes of the ring to copy into. The cached cursor answers when it can; a claim shorter than
-    /// `want` means that the ring has no more.
+    /// `want` means that the ring has no more. What was claimed is filled and published before the lock is given back.
     ///
     /// The claim of a nested call (a signal handler's) lies behind the outer one's; it leaves a [note](crate::role::RoleLock::note) and
     /// the outer call publishes both.
     #[inline]
-    pub fn claim(&self, want: u32, entry: Entry) -> Result<Claim<'_>, Broken> {
+    pub fn claim(&self, want: u32, entry: Entry) -> Result<Claim<'a>, Broken> {
+        debug_assert!(!matches!(entry, Entry::Held(_)), "only the owner claims");
         let (own, capacity) = (self.0.own(), self.0.capacity());
-        // Relaxed: own words under the lock. Only a nested call finds the claim of a living owner; what a dead one had
-        // claimed but not published is void.
-        let start = match entry {
-            Entry::Reentered => own.tx.staged.load(Ordering::Relaxed).max(self.tail()),
-            _ => self.tail(),
-        };
-        let mut used = start.wrapping_sub(own.tx.peer_head.load(Ordering::Relaxed));
-        if used > u64::from(capacity) || capacity - (used as u32) < want {
-            // SYNC POINT space: Acquire pairs with the publication in `Consumer::consume`: the bytes there have been
-            // copied out before we overwrite them.
-            let head = self.0.peer().consumer.head.load(Ordering::Acquire);
-            used = start.wrapping_sub(head);
-            // Untrusted: a consumer is never ahead of the producer, nor further behind than the ring is long.
-            if used > u64::from(capacity) {
-                return Err(Broken);
+        let owner = own.tx.lock.owner();
+        loop {
+            let staged = own.tx.staged.own();
+            let start = self.staged_end(staged, owner);
+            let mut used = start.wrapping_sub(own.tx.peer_head.own());
+            if used > u64::from(capacity) || capacity - (used as u32) < want {
+                // SYNC POINT space: Acquire pairs with the publication in `Consumer::consume`: the bytes there have been
+                // copied out before we overwrite them.
+                let head = self.0.peer().consumer.head.load(at("space/claim", Ordering::Acquire));
+                used = start.wrapping_sub(head);
+                // Untrusted: a consumer is never ahead of the producer, nor further behind than the ring is long.
+                if used > u64::from(capacity) {
+                    return Err(Broken);
+                }
+                own.tx.peer_head.store(head, Ordering::Relaxed);
             }
-            own.tx.peer_head.store(head, Ordering::Relaxed);
+            let len = want.min(capacity - used as u32);
+            let end = stage(owner, start + u64::from(len));
+            // A compare-exchange, because a signal handler of this thread may have claimed. Relaxed: it is this thread.
+            if own.tx.staged.compare_exchange(staged, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Ok(Claim { link: self.0, start, len });
+            }
         }
-        let len = want.min(capacity - used as u32);
-        own.tx.staged.store(start + u64::from(len), Ordering::Relaxed);
-        Ok(Claim { link: self.0, start, len })
+    }
+
+    /// Up to where `owner` has claimed: what another one had claimed and not published when it died is void.
+    #[inline]
+    fn staged_end(&self, staged: u64, owner: u32) -> u64 {
+        let tail = self.0.own().producer.tail.own();
+        // Less than the capacity ahead of the cursor, so the low halves tell the distance.
+        let ahead = if (staged >> 32) as u32 == owner { (staged as u32).wrapping_sub(tail as u32) } else { 0 };
+        tail + u64::from(ahead)
     }
 
     /// Publishes everything staged: the caller's own claim, and those of its signal handlers. After [`Claim`]s were
@@ -69,11 +76,11 @@ impl Producer<'_> {
     #[inline]
     pub fn publish(&self) -> Wake {
         let own = self.0.own();
-        let staged = own.tx.staged.load(Ordering::Relaxed);
+        let end = self.staged_end(own.tx.staged.own(), own.tx.lock.owner());
         // SYNC POINT data: Release pairs with the Acquire in `Consumer::look`. SYNC POINT sleep: SeqCst, before the
         // epochs are read; a swap rather than a store, because it is a full barrier at a quarter of a fence's price.
-        own.producer.tail.swap(staged, Ordering::SeqCst);
-        total_order();
+        own.producer.tail.swap(end, at("data/publish", Ordering::SeqCst));
+        total_order("sleep/publish");
         Wake::after_publishing(own, self.0.peer(), &[Sleep::Data, Sleep::Poll])
     }
 
@@ -82,8 +89,10 @@ impl Producer<'_> {
     pub fn may_switch(&self) -> bool {
         let peer = self.0.peer();
         // SYNC POINT ready, SYNC POINT followed: Acquire pairs with `Link::set_ready` and `Consumer::follow`.
-        Ready::from_word(peer.consumer.ready.load(Ordering::Acquire)) == Ready::Ready
-            && peer.consumer.followed.load(Ordering::Acquire) == self.turn()
+        Ready::from_word(peer.consumer.ready.load(at("ready/may_switch", Ordering::Acquire))) == Ready::Ready
+            && (peer.consumer.followed.load(at("followed/may_switch", Ordering::Acquire))
+                == self.0.own().producer.turn.own()
+                || planted("may_switch: only when followed"))
     }
 
     /// Whether the receiver asks that the ring be left.
@@ -92,44 +101,56 @@ impl Producer<'_> {
         Ready::from_word(self.0.peer().consumer.ready.load(Ordering::Acquire)) == Ready::Never
     }
 
-    /// Leaves TCP, on which `written` bytes have been written so far, for the ring. `false`: the receiver withdrew its
-    /// word meanwhile, and TCP goes on carrying (the turn was taken and taken back; it carried nothing).
+    /// Leaves TCP, on which `written` bytes have been written so far, for the ring. `Err`: the receiver withdrew its word
+    /// meanwhile, and TCP goes on carrying; the turn was taken and taken back and carried nothing, but the receiver may
+    /// have followed it, so that the wake is due.
     ///
-    /// The caller holds the lock, [`Producer::may_switch`] held, no thread is inside a TCP write and TCP holds nothing back.
-    pub fn switch(&self, written: u64) -> bool {
+    /// The caller holds the lock, [`Producer::may_switch`] held, no thread is inside a TCP write and TCP holds nothing
+    /// back. From before `written` was read until this returns, no signal handler of this thread may run that could send:
+    /// its bytes would pass the boundary.
+    pub fn switch(&self, written: u64) -> Result<(), Wake> {
         debug_assert_eq!(self.carrier(), Carrier::Tcp);
         self.take_turn(written);
         // SYNC POINT ready, taken back: our turn is SeqCst before this look, the receiver's withdrawal SeqCst before its
         // own look at the turn: at least one sees the other.
-        total_order();
+        total_order("ready/switch");
         if Ready::from_word(self.0.peer().consumer.ready.load(Ordering::SeqCst)) == Ready::Ready {
-            return true;
+            return Ok(());
         }
-        self.take_turn(self.tail());
-        false
+        Err(self.go_back())
     }
 
-    /// Leaves the ring for TCP.
+    /// Leaves the ring for TCP. The caller holds the lock; signals as in [`Producer::switch`].
     pub fn go_back(&self) -> Wake {
         debug_assert_eq!(self.carrier(), Carrier::Ring);
-        self.take_turn(self.tail());
-        total_order();
+        // What a signal handler has staged still belongs to the ring. Whom this wakes, the turn wakes.
+        let _ = self.publish();
+        self.take_turn(self.0.own().producer.tail.own());
+        total_order("sleep/go_back");
         Wake::after_publishing(self.0.own(), self.0.peer(), &[Sleep::Data, Sleep::Poll])
     }
 
     fn take_turn(&self, boundary: u64) {
         let line = &self.0.own().producer;
-        let next = self.turn().wrapping_add(1);
+        let next = line.turn.own().wrapping_add(1);
         line.boundary[(next & 1) as usize].store(boundary, Ordering::Relaxed);
         // SYNC POINT turn: Release pairs with the Acquire in `Consumer::look`: who sees the turn sees its boundary and
         // every byte before it. SeqCst for the looks that follow a change of turn (sleepers, readiness).
-        line.turn.store(next, Ordering::SeqCst);
+        line.turn.store(next, at("turn/take", Ordering::SeqCst));
     }
 
-    /// Bytes published and not consumed yet, as far as the peer tells the truth.
+    /// Bytes published and not consumed yet, as far as the peer tells the truth: a snapshot, at most the capacity.
     pub fn unread(&self) -> u64 {
-        self.tail().wrapping_sub(self.0.peer().consumer.head.load(Ordering::Acquire))
+        // The cursor first: the consumer's is then not ahead of it for long.
+        let tail = self.tail();
+        tail.saturating_sub(self.0.peer().consumer.head.load(Ordering::Acquire)).min(u64::from(self.0.capacity()))
     }
+}
+
+/// The word for "`owner` has claimed up to `end`".
+#[inline]
+fn stage(owner: u32, end: u64) -> u64 {
+    u64::from(owner) << 32 | u64::from(end as u32)
 }
 
 /// Places in the ring that are the caller's to fill. Nothing of it is visible before [`Producer::publish`].

@@ -9,7 +9,7 @@
 //! the cursor, which the outer one notices ([`crate::Raced`]); a nested sender appends behind what the outer one stages
 //! and leaves a note ([`RoleLock::note`]), and the outer one publishes it before it unlocks.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, at, planted};
 
 /// Set while someone sleeps on the lock word.
 const WAITERS: u32 = 1 << 31;
@@ -22,7 +22,8 @@ const FLAGS: u32 = WAITERS | NOTE;
 pub enum Entry {
     /// Ours; [`RoleLock::unlock`] ends it.
     Locked,
-    /// Ours already, by an outer call of this very thread; it will unlock.
+    /// Ours already, by an outer call of this very thread; it will unlock. (Or by a dead thread that had the same id: a
+    /// caller that knows of no outer call takes over from itself.)
     Reentered,
     /// Held by that thread.
     Held(u32),
@@ -33,7 +34,7 @@ pub enum Entry {
 pub enum Exit {
     /// Free.
     Unlocked,
-    /// Free, and someone sleeps on [`RoleLock::futex`] and must be woken.
+    /// Free, and some sleep on [`RoleLock::futex`]: all of them must be woken, for the lock forgets them here.
     WakeWaiters,
     /// Still ours: a nested call left work to finish first.
     Noted,
@@ -55,11 +56,18 @@ impl RoleLock {
     pub fn try_lock(&self, me: u32) -> Entry {
         // SYNC POINT role: Acquire pairs with the Release in `unlock` (or with the death of the owner, which the
         // kernel's answer orders): what the previous owner did under the lock is visible.
-        match self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+        match self.word.compare_exchange(0, me, at("role/lock", Ordering::Acquire), Ordering::Relaxed) {
             Ok(_) => Entry::Locked,
             Err(word) if word & !FLAGS == me => Entry::Reentered,
             Err(word) => Entry::Held(word & !FLAGS),
         }
+    }
+
+    /// Who has it, for whoever knows that it is not free.
+    #[inline]
+    pub(crate) fn owner(&self) -> u32 {
+        // Relaxed: the owner asks, and only flags change beside it.
+        self.word.load(Ordering::Relaxed) & !FLAGS
     }
 
     /// Leaves a note for the outer call of this thread; only after [`Entry::Reentered`].
@@ -75,7 +83,7 @@ impl RoleLock {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & NOTE == 0 {
             // SYNC POINT role: Release pairs with the Acquire in `try_lock` and `take_over`.
-            match self.word.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed) {
+            match self.word.compare_exchange(word, 0, at("role/unlock", Ordering::Release), Ordering::Relaxed) {
                 Ok(_) => return if word & WAITERS == 0 { Exit::Unlocked } else { Exit::WakeWaiters },
                 Err(now) => word = now,
             }
@@ -97,12 +105,18 @@ impl RoleLock {
         None
     }
 
-    /// Takes the lock from `owner`, which the caller knows to be dead. `false` when another was quicker.
+    /// Takes the lock from `owner`, which the caller knows to be dead. `false`: look again, it may have changed hands.
+    ///
+    /// The heir first repeats the last publication of its role (for a sender [`publish`](crate::Producer::publish), for a
+    /// receiver [`consume`](crate::Consumer::consume) of nothing) and delivers the wake: the dead may have left someone
+    /// asleep. The heir of a sender in the ring also looks at [`must_go_back`](crate::Producer::must_go_back) before it
+    /// claims: the dead may have switched too late.
     pub fn take_over(&self, owner: u32, me: u32) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         // The waiters' bit stays: the new owner wakes them when it unlocks. A note dies with its thread. Acquire as in `try_lock`.
+        let waiters = if planted("take_over: keeps the waiters") { 0 } else { word & WAITERS };
         word & !FLAGS == owner
-            && self.word.compare_exchange(word, me | (word & WAITERS), Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && self.word.compare_exchange(word, me | waiters, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// The word to sleep on.

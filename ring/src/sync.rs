@@ -1,9 +1,80 @@
 //! The atomics façade: `core`'s in production, loom's in the models (`--cfg loom`).
+//!
+//! Each end of a sync point has a name, `point/end`, by which a model takes it away ([`modelled`]) to see that it is then
+//! missed. In production the names cost nothing.
+
+#[cfg(loom)]
+#[allow(unsafe_code)] // loom's unsynchronised loads
+pub mod modelled;
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub use modelled::{AtomicU32, AtomicU64, Boundary, Ordering};
+
+/// A word that its one writer changes only while no one who follows the protocol may read it. The models check that.
+#[cfg(not(loom))]
+pub type Boundary = AtomicU64;
+
+/// A word that only the holder of a role writes.
+pub(crate) trait Own {
+    /// What it holds.
+    type Value;
+    /// Reads it, as that holder. The models check that nobody else can have written it meanwhile.
+    fn own(&self) -> Self::Value;
+}
+
+#[cfg(not(loom))]
+impl Own for AtomicU32 {
+    type Value = u32;
+
+    #[inline(always)]
+    fn own(&self) -> u32 {
+        // Relaxed: the lock orders everything that was ever written to it.
+        self.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(not(loom))]
+impl Own for AtomicU64 {
+    type Value = u64;
+
+    #[inline(always)]
+    fn own(&self) -> u64 {
+        // Relaxed: as above.
+        self.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a model has taken `name` away.
+#[inline(always)]
+pub(crate) fn planted(name: &'static str) -> bool {
+    #[cfg(loom)]
+    return modelled::planted(name);
+    #[cfg(not(loom))]
+    {
+        let _ = name;
+        false
+    }
+}
+
+/// The ordering of one end of a sync point.
+#[inline(always)]
+pub(crate) fn at(end: &'static str, ordering: Ordering) -> Ordering {
+    if planted(end) { Ordering::Relaxed } else { ordering }
+}
+
+/// A SeqCst fence.
+#[inline(always)]
+pub(crate) fn fence(end: &'static str) {
+    if planted(end) {
+        return;
+    }
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
 
 /// Stands between a SeqCst write and a SeqCst load of another word where the argument uses their single total order.
 ///
@@ -11,7 +82,8 @@ pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 /// instruction that the write already is. Loom treats SeqCst *accesses* as AcqRel and only *fences* as SeqCst, so the
 /// models need one here.
 #[inline(always)]
-pub fn total_order() {
-    #[cfg(loom)]
-    fence(Ordering::SeqCst);
+pub(crate) fn total_order(end: &'static str) {
+    if cfg!(loom) {
+        fence(end);
+    }
 }

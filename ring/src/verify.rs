@@ -2,7 +2,7 @@
 
 use crate::Link;
 use crate::layout::GRID;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, at};
 
 /// What one side saw of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +60,14 @@ impl Link {
         store(&own.tx_bytes, &own.tx, tx);
         store(&own.rx_bytes, &own.rx, rx);
         // SYNC POINT posted: Release pairs with the Acquire in `verdict`.
-        own.posted.store(1, Ordering::Release);
+        own.posted.store(1, at("posted/post", Ordering::Release));
     }
 
     /// Compares what this side posted with what the peer did. Both sides come to the same verdict.
     pub fn verdict(&self) -> Verdict {
         let (own, peer) = (&self.own().prefixes, &self.peer().prefixes);
         // SYNC POINT posted: Acquire pairs with the Release in `post`.
-        if peer.posted.load(Ordering::Acquire) == 0 {
+        if peer.posted.load(at("posted/verdict", Ordering::Acquire)) == 0 {
             return Verdict::Wait;
         }
         let (tx, rx) = (load(&own.tx_bytes, &own.tx), load(&own.rx_bytes, &own.rx));

@@ -3,10 +3,10 @@
 //! A sleeper raises its epoch, then looks once more, then sleeps. A waker publishes, then reads the epoch; when it is
 //! not the one it last served, it wakes. The two are ordered by SeqCst (SYNC POINT sleep), so either the sleeper sees
 //! the publication or the waker sees the epoch. A wake wakes all sleepers of its sort; whoever sleeps again raises the
-//! epoch first. Spurious wakes are allowed, and happen when a sleeper finds its data in its last look.
+//! epoch first. An odd epoch says that someone sleeps; a sleeper that was woken by something else may make it even. Spurious wakes are allowed, and happen when a sleeper finds its data in its last look.
 
 use crate::layout::Outbox;
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence, planted};
 
 /// What a thread sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Sleep {
     /// For data, in poll, select or epoll, with the doorbell.
     Poll = 2,
 }
+
+const KINDS: [Sleep; 3] = [Sleep::Data, Sleep::Space, Sleep::Poll];
 
 /// The system calls that a wake needs.
 pub trait Waker {
@@ -42,10 +44,10 @@ impl Wake {
     pub(crate) fn after_publishing(own: &Outbox, peer: &Outbox, kinds: &[Sleep]) -> Self {
         let mut wake = Self::default();
         for &kind in kinds {
-            // SYNC POINT sleep: SeqCst, after the SeqCst publication; partner in `arm`.
+            // SYNC POINT sleep: SeqCst, after the SeqCst publication; partner in `arm`, also for its Release.
             let epoch = peer.sleepers.epoch[kind as usize].load(Ordering::SeqCst);
             // Relaxed: an outdated value costs a spurious wake.
-            if epoch != own.tx.served[kind as usize].load(Ordering::Relaxed) {
+            if epoch & 1 == 1 && epoch != own.tx.served[kind as usize].load(Ordering::Relaxed) {
                 wake.sleepers[kind as usize] = Some(epoch);
             }
         }
@@ -60,28 +62,62 @@ impl Wake {
 
     /// Wakes, then notes which epochs were served. In this order: a waker that dies between leaves a spurious wake, not a lost one.
     pub(crate) fn deliver(self, own: &Outbox, waker: &impl Waker) {
-        if let Some(epoch) = self.sleepers[Sleep::Data as usize] {
-            // SYNC POINT futex: the word changes after the publication; a sleeper that read it before fails its wait.
-            own.wakes.data.fetch_add(1, Ordering::Release);
-            waker.wake_all(&own.wakes.data);
-            own.tx.served[Sleep::Data as usize].store(epoch, Ordering::Relaxed);
-        }
-        if let Some(epoch) = self.sleepers[Sleep::Space as usize] {
-            own.wakes.space.fetch_add(1, Ordering::Release);
-            waker.wake_all(&own.wakes.space);
-            own.tx.served[Sleep::Space as usize].store(epoch, Ordering::Relaxed);
-        }
-        if let Some(epoch) = self.sleepers[Sleep::Poll as usize] {
-            waker.ring();
-            own.tx.served[Sleep::Poll as usize].store(epoch, Ordering::Relaxed);
+        for (kind, epoch) in self.sleepers.into_iter().enumerate() {
+            let Some(epoch) = epoch else { continue };
+            let note_served = || own.tx.served[kind].store(epoch, Ordering::Relaxed);
+            if planted("deliver: served last") {
+                note_served();
+            }
+            // A sleeper of this epoch that read the word before fails its wait; one that reads the new value has raised
+            // the epoch after our look, so its own look shows it the publication.
+            let wake = |word: &AtomicU32| {
+                word.fetch_add(1, Ordering::Release);
+                waker.wake_all(word);
+            };
+            match KINDS[kind] {
+                Sleep::Data => wake(&own.wakes.data),
+                Sleep::Space => wake(&own.wakes.space),
+                Sleep::Poll => waker.ring(),
+            }
+            note_served();
         }
     }
 }
 
+/// A sleep that was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Armed {
+    epoch: u32,
+    /// No earlier sleeper of this sort may still be asleep unwoken.
+    alone: bool,
+}
+
+/// Takes an announcement back after a sleep that something else has ended, so that the peer need not ring for nothing. Left
+/// alone when others may sleep on the strength of the same word.
+pub(crate) fn disarm(own: &Outbox, kind: Sleep, armed: Armed) {
+    if armed.alone {
+        // Relaxed: whoever still reads the odd epoch makes a spurious wake. Another sleeper has raised it further, and
+        // the exchange fails.
+        let (from, to) = (armed.epoch, armed.epoch.wrapping_add(1));
+        let _ = own.sleepers.epoch[kind as usize].compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 /// Announces a sleep. The caller looks once more after this and only then sleeps.
-pub(crate) fn arm(own: &Outbox, kind: Sleep) {
-    own.sleepers.epoch[kind as usize].fetch_add(1, Ordering::Relaxed);
+pub(crate) fn arm(own: &Outbox, peer: &Outbox, kind: Sleep) -> Armed {
+    // Release: the caller has read the futex word, or emptied its hub, before this, and pairs with the waker's read of the
+    // epoch: a word changed for this epoch is not the one that was read. (Loom cannot show it: it runs no load late.)
+    let word = &own.sleepers.epoch[kind as usize];
+    let mut before = word.load(Ordering::Relaxed);
+    // To the next odd number: an even epoch says that nobody sleeps.
+    let next = |epoch: u32| epoch.wrapping_add(1 + (epoch & 1));
+    while let Err(now) = word.compare_exchange(before, next(before), Ordering::Release, Ordering::Relaxed) {
+        before = now;
+    }
     // SYNC POINT sleep: between our epoch and our last look; partner in `Wake::after_publishing`, whose SeqCst
     // publication and SeqCst read of the epoch are ordered by the same total order.
-    fence(Ordering::SeqCst);
+    fence("sleep/arm");
+    // What the peer says it served: a lie costs only wakeups of this side's own.
+    let alone = before & 1 == 0 || peer.tx.served[kind as usize].load(Ordering::Relaxed) == before;
+    Armed { epoch: next(before), alone }
 }

@@ -1,0 +1,12 @@
+//! The models; see README.md.
+#![cfg(loom)]
+
+mod bell;
+mod end;
+mod gate;
+mod nested;
+mod ready;
+mod role;
+mod stream;
+mod turns;
+mod vanish;
