@@ -6,7 +6,7 @@
 //! epoch first. An odd epoch says that someone sleeps; a sleeper that was woken by something else may make it even. Spurious wakes are allowed, and happen when a sleeper finds its data in its last look.
 
 use crate::layout::Outbox;
-use crate::sync::{AtomicU32, Ordering, fence, planted};
+use crate::sync::{AtomicU32, Ordering, Word, fence, planted};
 
 /// What a thread sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Wake {
         for &kind in kinds {
             // SYNC POINT sleep: SeqCst, after the SeqCst publication; partner in `arm`, also for its Release.
             let epoch = peer.sleepers.epoch[kind as usize].load(Ordering::SeqCst);
-            // Relaxed: an outdated value costs a spurious wake.
-            if epoch & 1 == 1 && epoch != own.tx.served[kind as usize].load(Ordering::Relaxed) {
+            // An outdated value costs a spurious wake.
+            if epoch & 1 == 1 && epoch != own.tx.served[kind as usize].guess() {
                 wake.sleepers[kind as usize] = Some(epoch);
             }
         }
@@ -95,11 +95,12 @@ pub struct Armed {
 /// Takes an announcement back after a sleep that something else has ended, so that the peer need not ring for nothing. Left
 /// alone when others may sleep on the strength of the same word.
 pub(crate) fn disarm(own: &Outbox, kind: Sleep, armed: Armed) {
-    if armed.alone {
+    if armed.alone || planted("disarm: only when alone") {
         // Relaxed: whoever still reads the odd epoch makes a spurious wake. Another sleeper has raised it further, and
         // the exchange fails.
-        let (from, to) = (armed.epoch, armed.epoch.wrapping_add(1));
-        let _ = own.sleepers.epoch[kind as usize].compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        let word = &own.sleepers.epoch[kind as usize];
+        let from = if planted("disarm: only its own epoch") { word.guess() } else { armed.epoch };
+        let _ = word.compare_exchange(from, from.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn arm(own: &Outbox, peer: &Outbox, kind: Sleep) -> Armed {
     // Release: the caller has read the futex word, or emptied its hub, before this, and pairs with the waker's read of the
     // epoch: a word changed for this epoch is not the one that was read. (Loom cannot show it: it runs no load late.)
     let word = &own.sleepers.epoch[kind as usize];
-    let mut before = word.load(Ordering::Relaxed);
+    let mut before = word.guess();
     // To the next odd number: an even epoch says that nobody sleeps.
     let next = |epoch: u32| epoch.wrapping_add(1 + (epoch & 1));
     while let Err(now) = word.compare_exchange(before, next(before), Ordering::Release, Ordering::Relaxed) {

@@ -120,6 +120,21 @@ pub fn spin_masked(peer_cpu: Option<u32>, deadline: Option<u64>, mask: u64, foun
     success
 }
 
+/// A sleep under way. One that a spin would have spared makes the next wait spin again.
+pub struct Asleep(u64);
+
+impl Asleep {
+    pub fn now() -> Self {
+        Self(kernel::now_ns())
+    }
+
+    pub fn until_now(self) {
+        if kernel::now_ns() - self.0 < budget() {
+            thread::current().spin_debt.set(0);
+        }
+    }
+}
+
 /// Ends a stretch of blocked signals: what is pending is delivered, and whether one of its handlers ends a call.
 fn deliver(mask: u64, strict: bool) -> bool {
     let pending = kernel::pending_signals() & !mask;
@@ -153,11 +168,13 @@ pub fn sleep(
     let tick = kernel::now_ns() + limit.min(TICK);
     let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
     let former = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+    let asleep = Asleep::now();
     let result = match deadline {
         None => kernel::futex_wait_two([(word, value), (local, local_value)], &until),
         Some(_) => kernel::futex_wait(word, value, &until),
     };
     real::set_cancel_type(former);
+    asleep.until_now();
     match result {
         Ok(()) | Err(Errno(libc::EAGAIN)) => Ok(Woken::Look),
         Err(Errno(libc::ETIMEDOUT)) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
@@ -197,7 +214,7 @@ pub fn sleep_on_tcp(
             );
             // The bell may have been rung before: only what comes after this counts.
             let _ = kernel::epoll_harvest(hub, &mut [libc::epoll_event { events: 0, u64: 0 }]);
-            link.arm(Sleep::Poll);
+            let _ = link.arm(Sleep::Poll);
             if found() {
                 Ok(Woken::Look)
             } else {

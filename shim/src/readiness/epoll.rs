@@ -13,6 +13,8 @@ use slipstream_ring::wait::Sleep;
 
 /// Looks in vain after which a hot member is armed and left to its doorbell.
 const PATIENCE: u32 = 512;
+/// Looks in vain after which a sleep leaves a hot member to its doorbell.
+const WARM: u32 = 8;
 /// The kernel's descriptors are asked at least once in so many calls that find something in the rings.
 const FAIRNESS: u32 = 8;
 
@@ -33,6 +35,11 @@ pub fn control(
         let member = set::find(endpoint, set, fd);
         Some(match (op, event) {
             (libc::EPOLL_CTL_ADD, Some(event)) => match member {
+                Some(member) if member.is_managed() && !member.is_live() => {
+                    member.enlist(event.events, event.u64);
+                    set.refire(member);
+                    Ok(())
+                }
                 Some(_) => Err(Errno(libc::EEXIST)),
                 None => match set::add(endpoint, set, fd, event.events, event.u64) {
                     Some(member) if member.manage(epoll) => {
@@ -46,23 +53,20 @@ pub fn control(
                     None => Err(Errno(libc::ENOMEM)),
                 },
             },
-            (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_live()) {
+            (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_managed()) {
                 None => return None,
+                Some(member) if !member.is_live() => Err(Errno(libc::ENOENT)),
                 Some(member) => {
-                    member.events.store(event.events, Ordering::Relaxed);
-                    member.data.store(event.u64, Ordering::Relaxed);
-                    member.spent.store(0, Ordering::Relaxed);
-                    member.seen_tail.store(u64::MAX, Ordering::Relaxed);
-                    member.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
-                    set.heat(member);
+                    member.enlist(event.events, event.u64);
                     set.refire(member);
                     Ok(())
                 }
             },
-            (libc::EPOLL_CTL_DEL, _) => match member.filter(|member| member.is_live()) {
+            (libc::EPOLL_CTL_DEL, _) => match member.filter(|member| member.is_managed()) {
                 None => return None,
+                Some(member) if !member.is_live() => Err(Errno(libc::ENOENT)),
                 Some(member) => {
-                    set::remove(member);
+                    member.dormant.store(1, Ordering::Relaxed);
                     Ok(())
                 }
             },
@@ -104,7 +108,7 @@ pub fn noted(
 /// An endpoint has been linked: all its registrations move into their sets' hubs.
 pub fn linked(endpoint: &'static Endpoint, _fd: c_int) {
     set::each(endpoint, |member| {
-        if !member.is_live()
+        if !member.is_managed()
             && let Some(epoll) = member.set().descriptor()
         {
             linked_in(endpoint, member.set(), epoll);
@@ -116,7 +120,7 @@ pub fn linked(endpoint: &'static Endpoint, _fd: c_int) {
 fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
     set.locked(|| {
         set::each(endpoint, |member| {
-            if core::ptr::eq(member.set(), set) && !member.is_live() && member.manage(epoll) {
+            if core::ptr::eq(member.set(), set) && !member.is_managed() && member.manage(epoll) {
                 set.refire(member);
             }
             false
@@ -126,7 +130,7 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
 
 /// Whether all registrations of an endpoint are served by the shim, so that bytes in the ring will be noticed.
 pub fn watches(endpoint: &'static Endpoint) -> bool {
-    set::each(endpoint, |member| !member.is_live()).is_none()
+    set::each(endpoint, |member| !member.is_managed()).is_none()
 }
 
 /// An endpoint's last descriptor of this process is closed.
@@ -259,9 +263,21 @@ impl Set {
         count - 1
     }
 
-    /// Announces the sleep on every hot member; from here on their doorbells ring. Under the lock.
+    /// Announces the sleep on every hot member; from here on their doorbells ring. Those that have been quiet for a while
+    /// are left to them; the others stay hot. Under the lock.
     fn arm_all(&self) {
-        self.each_hot(|member| !member.arm());
+        self.each_hot(|member| !member.arm() || member.idle.load(Ordering::Relaxed) < WARM);
+    }
+
+    /// Takes the announcements of the hot ones back, when nobody sleeps on them any more: they are looked at again, and
+    /// their peers need not ring. Under the lock.
+    fn disarm_all(&self) {
+        if self.sleepers.load(Ordering::SeqCst) == 0 {
+            self.each_hot(|member| {
+                member.disarm();
+                true
+            });
+        }
     }
 }
 
@@ -276,12 +292,23 @@ impl Member {
     fn arm(&self) -> bool {
         let endpoint = self.endpoint();
         let Some(link) = endpoint.link() else { return true };
-        link.arm(Sleep::Poll);
+        let armed = link.arm(Sleep::Poll);
+        // SAFETY: under the set's lock.
+        unsafe { *self.armed.get() = Some(armed) };
         // Level-triggered and ready, or an edge not reported yet: not to be slept on.
         let fresh = !self.is_edge_triggered()
             || self.edges.load(Ordering::Relaxed) != 0
             || link.consumer().peer_tail() != self.seen_tail.load(Ordering::Relaxed);
         self.spent.load(Ordering::Relaxed) != 0 || !(fresh && levels::glance(endpoint, link))
+    }
+
+    /// Takes the announcement back. Under the lock.
+    fn disarm(&self) {
+        // SAFETY: under the set's lock.
+        let armed = unsafe { (*self.armed.get()).take() };
+        if let (Some(armed), Some(link)) = (armed, self.endpoint().link()) {
+            link.disarm(Sleep::Poll, armed);
+        }
     }
 
     fn is_edge_triggered(&self) -> bool {
@@ -356,20 +383,28 @@ fn wait_blocked(
                 return Ok(found);
             }
         }
-        set.sleepers.fetch_add(1, Ordering::SeqCst);
+        set.enter();
         let ready = set.locked(|| {
             set.arm_all();
             set.collect(events)
         });
         let result = match ready {
-            Some(count) if count > 0 => Ok(count),
+            Some(count) if count > 0 => {
+                set.leave();
+                set.locked(|| set.disarm_all());
+                Ok(count)
+            }
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
                 let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+                let asleep = wait::Asleep::now();
                 let slept = kernel::epoll_wait(epoll, events, left.as_ref(), mask);
+                asleep.until_now();
                 real::set_cancel_type(kind);
+                set.leave();
                 slept.map(|count| {
                     set.locked(|| {
+                        set.disarm_all();
                         let kept = set.without_token(events, count);
                         let (_, rest) = events.split_at_mut(kept);
                         kept + set.collect(rest)
@@ -378,7 +413,6 @@ fn wait_blocked(
                 })
             }
         };
-        set.sleepers.fetch_sub(1, Ordering::SeqCst);
         match result {
             Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {}
             result => {

@@ -178,7 +178,7 @@ fn sleep(
         while kernel::epoll_harvest(hub, &mut rung) == Ok(rung.len()) {}
         for (endpoint, link) in guests.iter().filter_map(|guest| guest.link()) {
             endpoint.adopt();
-            link.arm(Sleep::Poll);
+            let _ = link.arm(Sleep::Poll);
         }
         let found = look(polls, guests)?;
         if found > 0 {

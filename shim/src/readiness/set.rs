@@ -11,9 +11,11 @@ use crate::kernel;
 use crate::readiness::levels::{READABLE, WRITABLE};
 use crate::roles;
 use crate::slab::{Slab, Slot};
+use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::role::{Entry, RoleLock};
+use slipstream_ring::wait::Armed;
 
 /// An endpoint's registration in a set.
 #[repr(C)]
@@ -32,15 +34,23 @@ pub struct Member {
     pub(crate) data: AtomicU64,
     /// 1 once its descriptor stands in the hub instead of the program's set.
     pub(crate) managed: AtomicU32,
+    /// 1 in a managed one that the program has removed: it waits in the hub to be added again, as some programs do for
+    /// each request.
+    pub(crate) dormant: AtomicU32,
     /// Bits that may be reported once, edge-triggered.
     pub(crate) edges: AtomicU32,
     /// The peer's producer cursor at the last edge-triggered report.
     pub(crate) seen_tail: AtomicU64,
     /// Looks in vain since it was last ready.
     pub(crate) idle: AtomicU32,
+    /// The announcement of a sleep that may be taken back: under the set's lock.
+    pub(crate) armed: UnsafeCell<Option<Armed>>,
     /// 1 after a one-shot report.
     pub(crate) spent: AtomicU32,
 }
+
+// SAFETY: `armed` is touched only under the set's lock; the rest is atomic.
+unsafe impl Sync for Member {}
 
 impl Slot for Member {
     fn next_free(&self) -> &AtomicPtr<Self> {
@@ -100,8 +110,25 @@ impl Member {
         unsafe { &*((data & !BELL) as *const Self) }
     }
 
-    pub fn is_live(&self) -> bool {
+    /// Whether its descriptor stands in the hub.
+    pub fn is_managed(&self) -> bool {
         self.managed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the shim reports its readiness.
+    pub fn is_live(&self) -> bool {
+        self.is_managed() && self.dormant.load(Ordering::Relaxed) == 0
+    }
+
+    /// Registers it (anew, or otherwise) with the shim: whatever is ready then is to be reported.
+    pub fn enlist(&'static self, events: u32, data: u64) {
+        self.events.store(events, Ordering::Relaxed);
+        self.data.store(data, Ordering::Relaxed);
+        self.dormant.store(0, Ordering::Relaxed);
+        self.spent.store(0, Ordering::Relaxed);
+        self.seen_tail.store(u64::MAX, Ordering::Relaxed);
+        self.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
+        self.set().heat(self);
     }
 
     /// Takes the registration over into the hub.
@@ -145,14 +172,21 @@ impl Set {
 
     /// One descriptor less.
     pub fn release(&'static self) {
-        if self.refs.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let hub = self.hub.swap(-1, Ordering::SeqCst);
-            if hub >= 0 {
-                descriptor::close_own(hub);
-            }
-            // Its members go with their endpoints; they find `refs` at 0 and leave the lists alone.
-            SETS.give(self);
+        if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
         }
+        descriptor::for_each_endpoint(|endpoint| {
+            while let Some(member) = each(endpoint, |member| core::ptr::eq(member.set(), self)) {
+                if self.locked(|| remove(member)).is_none() {
+                    return;
+                }
+            }
+        });
+        let hub = self.hub.swap(-1, Ordering::SeqCst);
+        if hub >= 0 {
+            descriptor::close_own(hub);
+        }
+        SETS.give(self);
     }
 
     /// Runs `work` with the lists to itself. `None`: a signal handler of the thread that is at it.
@@ -248,9 +282,11 @@ pub fn add(
     member.fd.store(fd, Ordering::Relaxed);
     member.events.store(events, Ordering::Relaxed);
     member.data.store(data, Ordering::Relaxed);
-    for word in [&member.managed, &member.edges, &member.idle, &member.spent, &member.is_hot] {
+    for word in [&member.managed, &member.dormant, &member.edges, &member.idle, &member.spent, &member.is_hot] {
         word.store(0, Ordering::Relaxed);
     }
+    // SAFETY: just taken from the slab: nobody else has it.
+    unsafe { *member.armed.get() = None };
     member.seen_tail.store(u64::MAX, Ordering::Relaxed);
     member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
     endpoint.members.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
@@ -265,7 +301,7 @@ pub fn remove(member: &'static Member) {
         let hub = set.hub.load(Ordering::Relaxed);
         let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
         // The endpoint's bell is there once, for all its registrations in this set.
-        let heir = each(endpoint, |other| other.is_live() && core::ptr::eq(other.set(), set));
+        let heir = each(endpoint, |other| other.is_managed() && core::ptr::eq(other.set(), set));
         let (op, events, token) = match heir {
             Some(heir) => {
                 (libc::EPOLL_CTL_MOD, (libc::EPOLLIN | libc::EPOLLET) as u32, core::ptr::from_ref(heir) as u64 | BELL)
