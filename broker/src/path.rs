@@ -55,7 +55,8 @@ pub fn is_system_wide(path: &Path) -> bool {
 
 /// Makes the folder of `path` where the rules above name one, and checks that nobody else can put a socket into it.
 ///
-/// A folder that the user named (`SLIPSTREAM_SOCKET`, `--socket`) must exist and is taken as it is.
+/// Those are folders named `slipstream` or `slipstream-…` for a socket named `broker.sock`; any other one must exist and
+/// is taken as it is.
 ///
 /// # Errors
 ///

@@ -133,6 +133,8 @@ pub struct Totals {
     pub invalid: u64,
     /// Clients of another version.
     pub other_version: u64,
+    /// Connections of users that had too many.
+    pub turned_away: u64,
     /// How often a client had to wait because its user sent too many messages.
     pub throttled: u64,
     /// Endpoints by [`State::name`]; ended ones by their last state.

@@ -156,7 +156,11 @@ impl Server {
                 self.take_apart_by(pair_id, id, Reason::Gone);
             } else if dead && peer.is_some_and(|peer| !peer.ended) {
                 debug!(endpoint = id.0, peer = peer_id.0, "dead: waking its peer");
-                transport::announce_death(&pair.halves[usize::from(side)], &pair.halves[usize::from(1 - side)]);
+                // The broker's own user could as well kill it; nobody else gets to make it wait.
+                let ring = peer.is_some_and(|peer| peer.uid == rustix::process::geteuid().as_raw());
+                let [left, right] = &pair.halves;
+                let (own, survivor) = if side == 0 { (left, right) } else { (right, left) };
+                transport::announce_death(own, survivor, ring);
             }
         }
         self.books.end(id);

@@ -275,6 +275,7 @@ impl Server {
         let most = self.limits.clients_per_user;
         let user = self.books.user(client.uid);
         if user.clients >= most {
+            self.books.totals.turned_away += 1;
             if self.is_loud() {
                 warn!(uid = client.uid, most, "a user has too many clients");
             }
@@ -310,7 +311,10 @@ impl Server {
         let Some(control) = &client.control else { return };
         let token = Token::Control(id).data();
         let done = if client.paused {
-            epoll::delete(&self.epoll, control)
+            match epoll::delete(&self.epoll, control) {
+                Err(Errno::NOENT) => Ok(()),
+                other => other,
+            }
         } else {
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, client.wants_room);

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
 use slipstream_broker::path;
 use slipstream_broker::server::{Config, Server};
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -66,6 +68,10 @@ fn start(socket: &Path, mode: Option<u32>, idle_exit: Option<u64>) -> Result<()>
     let mut child = command.spawn().context("cannot start a broker")?;
     let mut said = Vec::new();
     if let Some(mut out) = child.stdout.take() {
+        if !speaks(&out) {
+            let _ = child.kill();
+            bail!("the broker does not come up");
+        }
         out.read_to_end(&mut said).context("cannot hear from the broker")?;
     }
     if said == READY {
@@ -80,6 +86,12 @@ fn start(socket: &Path, mode: Option<u32>, idle_exit: Option<u64>) -> Result<()>
         Some(line) => bail!("{}", line.trim_start_matches("slipstream: ")),
         None => bail!("the broker ended at once"),
     }
+}
+
+/// Whether a new broker says something, or ends, within a time in which it should.
+fn speaks(out: &ChildStdout) -> bool {
+    let mut poll = [PollFd::new(out, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut poll, Some(&Timespec { tv_sec: 5, tv_nsec: 0 })), Ok(1))
 }
 
 fn serve(args: &Args, path: PathBuf) -> Result<()> {

@@ -34,7 +34,7 @@ fn render(status: &Status) -> String {
     let mut out = String::new();
     if !status.connections.is_empty() {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["pid", "command", "local", "remote", "state", "over", "sends", "receives", "moved", "age"]);
         for connection in &status.connections {
             table.add_row(row(connection));
