@@ -5,7 +5,7 @@
 
 use crate::carrier::{Carrier, Ready};
 use crate::role::Entry;
-use crate::sync::{Ordering, Own, at, planted, total_order};
+use crate::sync::{Ordering, Word, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Link};
 
@@ -167,6 +167,15 @@ impl Claim<'_> {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u32 {
         self.len
+    }
+
+    /// Gives back all but the first `len` bytes, for a carrier that took no more. `false`: a nested call has claimed behind
+    /// them, so they must be filled.
+    pub fn shorten(&self, len: u32) -> bool {
+        let end = |len: u32| self.start + u64::from(len);
+        // Relaxed: own word; a compare-exchange only against this thread's own signal handlers.
+        let staged = &self.link.own().tx.staged;
+        staged.compare_exchange(end(self.len), end(len), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Copies `len` bytes to `offset` within the claim.

@@ -224,6 +224,12 @@ impl Endpoint {
         self.own_bell.load(Ordering::Relaxed)
     }
 
+    /// The socket that carries the bytes with the uds transport, else -1.
+    #[inline]
+    pub fn socket(&self) -> c_int {
+        self.socket.load(Ordering::Relaxed)
+    }
+
     /// The prefixes, made with the first bytes.
     pub fn prefixes(&self) -> Option<&'static Prefixes> {
         let known = self.prefixes.load(Ordering::Acquire);

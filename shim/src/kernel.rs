@@ -209,6 +209,11 @@ pub fn poll_now(fd: c_int, events: i16) -> i16 {
     }
 }
 
+/// Waits until a descriptor is ready for something.
+pub fn poll_until(fd: c_int, events: i16) {
+    let _ = ppoll(&mut [libc::pollfd { fd, events, revents: 0 }], None, core::ptr::null());
+}
+
 /// Wakes every sleeper of a word in shared memory.
 pub fn futex_wake_all(word: &AtomicU32) {
     let _ = call!(futex, word.as_ptr(), libc::FUTEX_WAKE, c_int::MAX);

@@ -7,6 +7,7 @@
 #![allow(clippy::missing_safety_doc)]
 
 mod broker;
+mod carrier;
 mod config;
 mod counter;
 mod descriptor;

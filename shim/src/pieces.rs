@@ -61,6 +61,12 @@ impl<'a> Pieces<'a> {
         self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))
     }
 
+    /// Sends up to `len` of the bytes left, from the `skip`th on, through a socket.
+    pub fn send_from(&self, fd: c_int, skip: usize, len: usize, flags: c_int) -> kernel::Result<usize> {
+        let rest = Pieces { pieces: self.pieces, total: self.total, done: self.done + skip };
+        rest.with_rest(len, |message| kernel::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL))
+    }
+
     /// Sends bytes left through a socket: how many were sent, and how many were tried.
     pub fn send(&self, fd: c_int, flags: c_int) -> kernel::Result<(usize, usize)> {
         self.with_rest(usize::MAX, |message| {

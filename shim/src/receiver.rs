@@ -6,7 +6,7 @@ use crate::pieces::Pieces;
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::{self, Spun, Woken};
-use crate::{roles, thread};
+use crate::{carrier, roles, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -117,13 +117,14 @@ fn step(
     loop {
         match consumer.look()? {
             Look::Ring { head, available } if available > 0 => {
-                let len = pieces.left().min(available as usize);
-                if request.flags & libc::MSG_TRUNC == 0 {
-                    pieces.each(len, |offset, address, len| {
-                        // SAFETY: the program gave this memory to receive into; `each` stays within `available`.
-                        unsafe { consumer.copy_out(head, offset as u32, address, len as u32) }
-                    });
-                }
+                let len = carrier::drain(
+                    endpoint,
+                    &consumer,
+                    head,
+                    pieces.left().min(available as usize),
+                    pieces,
+                    request.flags,
+                )?;
                 if request.flags & libc::MSG_PEEK == 0 {
                     let Ok(wake) = consumer.consume(head, len as u32) else { continue };
                     endpoint.deliver(link, wake);

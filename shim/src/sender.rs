@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::Done;
-use crate::{roles, tcp, thread, wait};
+use crate::{carrier, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
@@ -124,10 +124,10 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
     if claim.len() == 0 {
         return Ok(Step::Full);
     }
-    pieces.each(claim.len() as usize, |offset, address, len| {
-        // SAFETY: the program gave these bytes to send; `each` stays within the claim.
-        unsafe { claim.fill(offset as u32, address, len as u32) }
-    });
+    let sent = carrier::fill(endpoint, &claim, pieces)?;
+    if sent == 0 {
+        return Ok(Step::Full);
+    }
     if entry == Entry::Reentered {
         link.tx_lock().note();
     } else {
@@ -135,7 +135,7 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         let wake = producer.publish();
         endpoint.deliver(link, wake);
     }
-    Ok(Step::Sent(claim.len() as usize))
+    Ok(Step::Sent(sent))
 }
 
 /// Moves the direction into the ring if everything allows it now.

@@ -1,0 +1,76 @@
+//! What carries a moved byte: the ring itself, or with the uds transport a socketpair beside it.
+//!
+//! The paper's transport keeps the ring's whole protocol (cursors, turns, sleep and wake) and only takes the bytes another
+//! way: they are in the socket before the cursor that announces them moves, so a reader finds there what it was promised.
+
+use crate::endpoint::Endpoint;
+use crate::kernel::{self, Errno};
+use crate::pieces::Pieces;
+use core::ffi::c_int;
+use slipstream_ring::{Broken, Claim, Consumer};
+
+/// Puts the next bytes of `pieces` where the claim says; how many.
+#[inline]
+pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
+    let socket = endpoint.socket();
+    if socket >= 0 {
+        return fill_socket(socket, claim, pieces);
+    }
+    pieces.each(claim.len() as usize, |offset, address, len| {
+        // SAFETY: the program gave these bytes to send; `each` stays within the claim.
+        unsafe { claim.fill(offset as u32, address, len as u32) }
+    });
+    Ok(claim.len() as usize)
+}
+
+fn fill_socket(socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
+    let all = claim.len() as usize;
+    let mut sent = 0;
+    while sent < all {
+        match pieces.send_from(socket, sent, all - sent, libc::MSG_DONTWAIT) {
+            Ok(n) => sent += n,
+            Err(Errno(libc::EAGAIN)) if claim.shorten(sent as u32) => break,
+            Err(Errno(libc::EAGAIN)) => {
+                kernel::poll_until(socket, libc::POLLOUT);
+            }
+            Err(Errno(libc::EINTR)) => {}
+            Err(_) => return Err(Broken),
+        }
+    }
+    Ok(sent)
+}
+
+/// Takes (or, with MSG_PEEK, copies) the first `len` bytes at `head` into `pieces`; how many.
+#[inline]
+pub fn drain(
+    endpoint: &Endpoint,
+    consumer: &Consumer<'_>,
+    head: u64,
+    len: usize,
+    pieces: &Pieces,
+    flags: c_int,
+) -> Result<usize, Broken> {
+    let socket = endpoint.socket();
+    if socket >= 0 {
+        return drain_socket(socket, len, pieces, flags);
+    }
+    if flags & libc::MSG_TRUNC == 0 {
+        pieces.each(len, |offset, address, len| {
+            // SAFETY: the program gave this memory to receive into; `each` stays within what the look found.
+            unsafe { consumer.copy_out(head, offset as u32, address, len as u32) }
+        });
+    }
+    Ok(len)
+}
+
+fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Result<usize, Broken> {
+    let peek = flags & libc::MSG_PEEK;
+    let taken = if flags & libc::MSG_TRUNC != 0 {
+        let mut nowhere = [0u8; 4096];
+        kernel::recv(socket, nowhere.as_mut_ptr(), len.min(nowhere.len()), peek | libc::MSG_DONTWAIT)
+    } else {
+        pieces.receive(socket, len, peek | libc::MSG_DONTWAIT)
+    };
+    // They were put there before they were announced.
+    taken.ok().filter(|taken| *taken > 0 || len == 0).ok_or(Broken)
+}
