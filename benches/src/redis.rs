@@ -17,10 +17,8 @@ use crate::case::{Metrics, named};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
-/// Requests of the run that finds out how many the measured one takes.
-const CALIBRATION: u64 = 20_000;
-/// When, in a measured run, the broker is asked whether the connections were moved.
-const LOOK_AFTER: Duration = Duration::from_millis(300);
+/// Looks at the broker's status in a measured run before it counts as not moved.
+const LOOKS: u64 = 4;
 
 /// How redis-benchmark is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +44,14 @@ impl Load {
         }
     }
 
+    /// Requests of the run that finds out how many the measured one takes.
+    fn calibration(self) -> u64 {
+        match self {
+            Load::One | Load::Fifty => 20_000,
+            Load::Pipelined => 400_000,
+        }
+    }
+
     /// Its options, as one writes them.
     pub fn title(self) -> &'static str {
         match self {
@@ -64,18 +70,22 @@ impl Load {
 pub fn measure(lab: &Lab, carrier: Carrier, load: Load, millis: u64) -> Result<Metrics> {
     let server = Server::start(lab, carrier)?;
     server.benchmark("SET", load, 100)?.finish()?;
-    let rate = server.benchmark("GET", load, CALIBRATION)?.finish()?.per_s;
-    let requests = ((rate * millis as f64 / 1e3) as u64).max(CALIBRATION);
+    let rate = server.benchmark("GET", load, load.calibration())?.finish()?.per_s;
+    let requests = ((rate * millis as f64 / 1e3) as u64).max(load.calibration());
 
     let server_before = server.process.cpu_nanos();
     let running = server.benchmark("GET", load, requests)?;
-    let moved = match carrier.moved_name() {
-        Some(name) => {
-            thread::sleep(LOOK_AFTER.min(Duration::from_millis(millis / 2)));
-            Some(running.moved(lab, name)?)
+    let mut moved = None;
+    if let Some(name) = carrier.moved_name() {
+        for _ in 0..LOOKS {
+            thread::sleep(Duration::from_millis(millis / (2 * LOOKS)));
+            let now = running.moved(lab, name)?;
+            moved = moved.max(Some(now));
+            if now.0 > 0 && now.0 == now.1 {
+                break;
+            }
         }
-        None => None,
-    };
+    }
     let outcome = running.finish()?;
     let per_op = |nanos: u64| nanos as f64 / requests as f64;
     let server_cpu = server.process.cpu_nanos() - server_before;
