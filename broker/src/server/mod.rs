@@ -115,7 +115,7 @@ impl Token {
 }
 
 /// How often sockets with unread mail are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_millis(200);
 /// Lines of log that clients can cause.
 const LOUD: Rate = Rate { per_second: 1, burst: 20 };
 /// How long the listener rests when descriptors have run out.
