@@ -46,6 +46,9 @@ pub const MARK_END: u32 = 1;
 /// Mark, made by the broker for the dead: every process that held this endpoint has ended.
 pub const MARK_GONE: u32 = 2;
 
+/// Mark: this side reads its peer's ring no more, and what is unread there must come through TCP; see [`crate::recall`].
+pub const MARK_RECALL: u32 = 4;
+
 /// Who made the outbox and for whom. Written once before it is handed out.
 #[repr(C, align(128))]
 pub struct Identity {
@@ -66,7 +69,7 @@ pub struct ProducerLine {
     pub(crate) boundary: [Boundary; 2],
     /// Carrier changes so far. Even: TCP carries; odd: the ring does.
     pub(crate) turn: AtomicU32,
-    /// [`MARK_END`], [`MARK_GONE`].
+    /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`].
     pub(crate) marks: AtomicU32,
     /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
     pub(crate) cpu: AtomicU32,
@@ -111,6 +114,8 @@ pub struct TxState {
     /// Up to where the lock's owner (and its signal handlers) claimed places to copy into: the owner, and the low half
     /// of the position.
     pub(crate) staged: AtomicU64,
+    /// Up to here a recalled ring's bytes have been sent again, through TCP.
+    pub(crate) resent: AtomicU64,
     /// Wakes sent to the peer, for the status.
     pub(crate) wakes: AtomicU64,
     /// Sleeps for space, for the status.
@@ -205,6 +210,7 @@ impl Outbox {
                 served: [word(), word(), word()],
                 peer_head: long(),
                 staged: long(),
+                resent: long(),
                 wakes: long(),
                 sleeps: long(),
             },

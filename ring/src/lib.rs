@@ -23,6 +23,8 @@ pub mod layout;
 mod link;
 #[allow(unsafe_code)] // the copy in
 mod producer;
+#[allow(unsafe_code)] // the copy back
+mod recall;
 pub mod role;
 pub mod sync;
 pub mod verify;

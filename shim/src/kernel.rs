@@ -95,6 +95,11 @@ pub fn is_nonblocking(fd: c_int) -> bool {
     status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
 }
 
+/// Whether exec closes a descriptor.
+pub fn closes_on_exec(fd: c_int) -> bool {
+    call!(fcntl, fd, libc::F_GETFD).is_ok_and(|flags| flags as c_int & libc::FD_CLOEXEC != 0)
+}
+
 /// The soft limit of descriptors.
 pub fn descriptor_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -150,6 +155,10 @@ pub fn sendmsg(fd: c_int, message: &libc::msghdr, flags: c_int) -> Result<usize>
 
 pub fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> Result<usize> {
     call!(recvfrom, fd, buffer, len, flags, 0usize, 0usize)
+}
+
+pub fn send(fd: c_int, bytes: &[u8], flags: c_int) -> Result<usize> {
+    call!(sendto, fd, bytes.as_ptr(), bytes.len(), flags, 0usize, 0usize)
 }
 
 pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize> {

@@ -22,6 +22,7 @@ mod prefix;
 mod process;
 mod readiness;
 mod real;
+mod recall;
 mod receiver;
 mod roles;
 mod sender;

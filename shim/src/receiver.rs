@@ -6,7 +6,7 @@ use crate::pieces::Pieces;
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::{self, Spun, Woken};
-use crate::{carrier, roles, thread};
+use crate::{carrier, recall, roles, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -50,6 +50,9 @@ pub fn receive(
     real: impl Fn() -> isize,
 ) -> Done {
     if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
+        return Done::Real(real());
+    }
+    if link.has_recalled() {
         return Done::Real(real());
     }
     endpoint.is_ready(link);
@@ -174,6 +177,10 @@ fn in_empty_ring(
     }
     request.seen_marks = marks;
     request.look = false;
+    if link.is_recalled() && !recall::answer(endpoint, fd, link)? {
+        // The rest goes as TCP drains; look again soon.
+        request.seen_marks = 0;
+    }
     let fd = endpoint.descriptor(fd);
     let end = tcp::look(fd, 1);
     if end == End::Open {

@@ -4,10 +4,11 @@ use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::Done;
-use crate::{carrier, roles, tcp, thread, wait};
+use crate::{carrier, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
+use slipstream_ring::layout::MARK_RECALL;
 use slipstream_ring::role::Entry;
 use slipstream_ring::wait::Sleep;
 use slipstream_ring::{Broken, Link};
@@ -65,6 +66,14 @@ pub fn send(
                 endpoint.family().writers.leave();
                 return sent;
             }
+            Ok(Step::Full) if link.is_recalled() => {
+                // TCP is full, and what was left in the ring comes first.
+                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
+                if nonblocking {
+                    return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) });
+                }
+                kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT);
+            }
             Ok(Step::Full) => {
                 let space = || link.producer().unread() < u64::from(link.capacity()) || link.producer().must_go_back();
                 if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space) == wait::Spun::Found {
@@ -103,17 +112,22 @@ fn step(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, fl
         endpoint.family().writers.force();
         Ok(Step::Tcp)
     };
-    roles::leave(lock, entry, || {
-        let wake = link.producer().publish();
-        endpoint.deliver(link, wake);
-    });
+    roles::leave(lock, entry, || publish(endpoint, link));
     result
 }
 
 #[inline]
 fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, entry: Entry) -> Result<Step, Broken> {
     let producer = link.producer();
-    if producer.must_go_back() || (link.peer_marks() != 0 && tcp::is_ending(endpoint.descriptor(fd))) {
+    let marks = link.peer_marks();
+    if marks & MARK_RECALL != 0 {
+        if !recall::answer_locked(endpoint, fd, link)? {
+            return Ok(Step::Full);
+        }
+        endpoint.family().writers.force();
+        return Ok(Step::Tcp);
+    }
+    if producer.must_go_back() || (marks != 0 && tcp::is_ending(endpoint.descriptor(fd))) {
         // The end of the connection is the kernel's to tell.
         let wake = producer.go_back();
         endpoint.deliver(link, wake);
@@ -134,6 +148,9 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         link.set_cpu(thread::cpu());
         let wake = producer.publish();
         endpoint.deliver(link, wake);
+        if link.is_recalled() {
+            recall::answer_locked(endpoint, fd, link)?;
+        }
     }
     Ok(Step::Sent(sent))
 }
@@ -148,6 +165,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         || !producer.may_switch()
         || !endpoint.family().writers.is_empty()
         || !endpoint.is_ready(link)
+        || link.has_recalled()
         || link.peer_marks() != 0
     {
         return false;
@@ -167,6 +185,12 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
     switched
 }
 
+/// Publishes what nested calls have staged.
+pub fn publish(endpoint: &Endpoint, link: &Link) {
+    let wake = link.producer().publish();
+    endpoint.deliver(link, wake);
+}
+
 /// Leaves the ring; what comes next goes through TCP.
 #[cold]
 pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
@@ -176,10 +200,7 @@ pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
         let wake = link.producer().go_back();
         endpoint.deliver(link, wake);
     }
-    roles::leave(lock, entry, || {
-        let wake = link.producer().publish();
-        endpoint.deliver(link, wake);
-    });
+    roles::leave(lock, entry, || publish(endpoint, link));
 }
 
 /// Runs a call that only TCP can serve, after everything that is in the ring.

@@ -4,7 +4,7 @@ use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
-use crate::{broker, config, descriptor, receiver, sender};
+use crate::{broker, config, descriptor, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -193,12 +193,7 @@ pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
 /// The endpoint of a descriptor, if it is one, is to stay on TCP from now on.
 pub fn leave_ring(fd: c_int, reason: Reason) {
     if let Some(endpoint) = descriptor::pin(fd) {
-        if let Some(link) = endpoint.link() {
-            sender::go_back(endpoint, link);
-        }
-        if endpoint.phase() != Phase::Idle {
-            endpoint.retire(reason);
-        }
+        recall::detach(endpoint, reason);
         endpoint.unpin();
     }
 }

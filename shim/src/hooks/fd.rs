@@ -4,9 +4,10 @@ use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll::Set;
-use crate::{descriptor, process, real};
+use crate::{descriptor, process, real, stream};
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::sync::atomic::Ordering;
+use slipstream_protocol::Reason;
 
 hooks! {
     /// close(2)
@@ -103,8 +104,13 @@ fn created(epoll: c_int) -> c_int {
 }
 
 fn copied(fd: c_int, copy: c_int) -> c_int {
-    if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() && process::owns_tables() {
-        descriptor::duplicate(fd, copy);
+    if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() {
+        if process::owns_tables() {
+            descriptor::duplicate(fd, copy);
+        } else {
+            // A vfork child arranges what the image that it is about to become will find.
+            stream::leave_ring(fd, Reason::Exec);
+        }
     }
     copy
 }

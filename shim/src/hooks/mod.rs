@@ -1,5 +1,6 @@
 //! The interposed symbols. Each calls one operation; what is not the shim's business goes to libc's own function.
 
+pub mod exec;
 pub mod fd;
 pub mod io;
 pub mod option;

@@ -1,6 +1,6 @@
 //! epoll over sets with moved members.
 
-use crate::endpoint::{Endpoint, Phase};
+use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, ALWAYS, READABLE, WRITABLE};
 use crate::readiness::set;
@@ -28,7 +28,7 @@ pub fn control(
     fd: c_int,
     event: Option<libc::epoll_event>,
 ) -> Option<Result<(), Errno>> {
-    if endpoint.phase() != Phase::Linked {
+    if endpoint.link().is_none_or(|link| link.has_recalled()) {
         return None;
     }
     set.locked(|| {
@@ -100,7 +100,7 @@ pub fn noted(
         }
     });
     // Linked meanwhile, by another thread: take the registration over now.
-    if endpoint.phase() == Phase::Linked {
+    if endpoint.link().is_some_and(|link| !link.has_recalled()) {
         linked_in(endpoint, set, epoll);
     }
 }
@@ -126,6 +126,27 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
             false
         });
     });
+}
+
+/// An endpoint has left the ring for good: its registrations go back to where the program made them.
+pub fn release(endpoint: &'static Endpoint) {
+    while let Some(member) = set::each(endpoint, Member::is_managed) {
+        let set = member.set();
+        let released = set.locked(|| {
+            let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
+            let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
+            let enlisted = member.dormant.load(Ordering::Relaxed) == 0;
+            let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
+            set::remove(member);
+            if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
+                let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
+                set::add(endpoint, set, fd, events, data);
+            }
+        });
+        if released.is_none() {
+            return;
+        }
+    }
 }
 
 /// Whether all registrations of an endpoint are served by the shim, so that bytes in the ring will be noticed.

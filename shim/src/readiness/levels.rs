@@ -2,7 +2,7 @@
 //! reason to.
 
 use crate::endpoint::Endpoint;
-use crate::{kernel, roles, tcp};
+use crate::{kernel, recall, roles, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::carrier::Carrier;
@@ -32,6 +32,9 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     let marks = link.peer_marks();
     if marks != endpoint.marks.swap(marks, Ordering::Relaxed) {
         endpoint.tcp_hint.store(1, Ordering::Relaxed);
+    }
+    if link.is_recalled() && !recall::answer(endpoint, fd, link).unwrap_or(true) {
+        endpoint.marks.store(0, Ordering::Relaxed);
     }
     let tx_on_tcp = link.producer().carrier() == Carrier::Tcp;
     // In the ring there is always a way to write: space, or the way back to TCP.

@@ -32,7 +32,7 @@ impl Guest {
     /// The link, if there is one.
     fn link(&self) -> Option<(&'static Endpoint, &'static Link)> {
         match *self {
-            Self::Linked(endpoint) => endpoint.link().map(|link| (endpoint, link)),
+            Self::Linked(endpoint) => endpoint.link().filter(|link| !link.has_recalled()).map(|link| (endpoint, link)),
             _ => None,
         }
     }
@@ -145,7 +145,7 @@ fn wait_blocked(
     let looks = Cell::new(0u32);
     let spun = wait::spin_masked(peer_cpu, deadline, mask, || {
         looks.set(looks.get().wrapping_add(1));
-        guests.iter().any(|guest| guest.link().is_some_and(|(_, link)| link.consumer().glance()))
+        guests.iter().any(|guest| guest.link().is_some_and(|(endpoint, link)| levels::glance(endpoint, link)))
             || looks.get().is_multiple_of(128)
     });
     if spun {
@@ -226,7 +226,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Guest]) -> Result<usize, Errno> {
         let wanted = poll.events as u16 as u32 & READABLE;
         let Some((endpoint, link)) = guest.link() else { continue };
         endpoint.is_ready(link);
-        if wanted != 0 && link.consumer().glance() {
+        if link.is_recalled() || (wanted != 0 && link.consumer().glance()) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }
     }

@@ -1,0 +1,69 @@
+//! The recall: a receiver that can no longer read the ring itself (its program is about to be replaced, or its descriptor
+//! goes to a stranger) has the sender's side send what is unread again, through TCP, before anything later.
+//!
+//! From its recall on an endpoint reads and writes TCP only, in all its holders, for good. The sender's side notices it by
+//! the mark that its receives and sends look at anyway. A sender that publishes at the same moment sees the mark in its
+//! look after the publication (SYNC POINT recall), so nothing stays behind.
+
+use crate::carrier::Carrier;
+use crate::layout::MARK_RECALL;
+use crate::sync::{Ordering, Word, at, total_order};
+use crate::wait::{Sleep, Wake};
+use crate::{Broken, Link, Producer};
+
+impl Link {
+    /// Reads the ring no more. Under both role locks, with the own sending back on TCP.
+    pub fn recall(&self) -> Wake {
+        // SYNC POINT recall: Release, so that the sender that sees the mark sees the final `head`; SeqCst against its
+        // publication; partner in `is_recalled`.
+        self.own().producer.marks.fetch_or(MARK_RECALL, at("recall/mark", Ordering::SeqCst));
+        total_order("sleep/recall");
+        Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
+    }
+
+    /// Whether this side has recalled.
+    #[inline]
+    pub fn has_recalled(&self) -> bool {
+        // Acquire: what was done before is visible to this side's other holders.
+        self.own().producer.marks.load(Ordering::Acquire) & MARK_RECALL != 0
+    }
+
+    /// Whether the peer has, and bytes of this side's may still be in the ring.
+    #[inline]
+    pub fn is_recalled(&self) -> bool {
+        // SYNC POINT recall: SeqCst, after the SeqCst publication of whoever sends.
+        self.peer().producer.marks.load(at("recall/look", Ordering::SeqCst)) & MARK_RECALL != 0
+            && self.producer().carrier() == Carrier::Ring
+    }
+}
+
+impl Producer<'_> {
+    /// The bytes that are to be sent again: their first position and their number, 0 when all have been. Under the lock.
+    pub fn left_behind(&self) -> Result<(u64, u32), Broken> {
+        let own = self.0.own();
+        let tail = own.producer.tail.own();
+        // Acquire: pairs with the recall, which came after the last consumption.
+        let head = self.0.peer().consumer.head.load(Ordering::Acquire);
+        // Untrusted, as in `claim`.
+        if tail.wrapping_sub(head) > u64::from(self.0.capacity()) {
+            return Err(Broken);
+        }
+        let start = head.max(own.tx.resent.own());
+        Ok((start, tail.saturating_sub(start) as u32))
+    }
+
+    /// Copies bytes that were left behind out of the own ring.
+    ///
+    /// # Safety
+    /// `dst` is writable for `len` bytes, which [`Producer::left_behind`] named.
+    pub unsafe fn copy_back(&self, position: u64, dst: *mut u8, len: u32) {
+        // SAFETY: `dst` by contract; the own ring is written by nobody while the caller holds the lock.
+        unsafe { self.0.own_data.get(position, dst, len) }
+    }
+
+    /// Notes that the bytes before `position` have been sent again. After the last of them, [`Producer::go_back`].
+    pub fn note_resent(&self, position: u64) {
+        // Relaxed: own word.
+        self.0.own().tx.resent.store(position, Ordering::Relaxed);
+    }
+}

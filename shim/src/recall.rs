@@ -1,0 +1,70 @@
+//! Leaving the ring for good and at once, for a program that is about to read or write the socket by ways that the shim
+//! does not see: exec, a descriptor sent to a stranger, libc's own stdio.
+
+use crate::endpoint::{Endpoint, Phase};
+use crate::kernel::{self, Errno};
+use crate::readiness::epoll;
+use crate::{roles, sender};
+use core::ffi::c_int;
+use slipstream_protocol::Reason;
+use slipstream_ring::carrier::Carrier;
+use slipstream_ring::{Broken, Link};
+
+/// Bytes sent again at once.
+const PIECE: usize = 4096;
+
+/// From here on the endpoint is the kernel's alone, in all its holders.
+pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
+    let Some(link) = endpoint.link() else {
+        if endpoint.phase() != Phase::Idle {
+            endpoint.settle(reason);
+        }
+        return;
+    };
+    endpoint.retire(reason);
+    sender::go_back(endpoint, link);
+    if !link.has_recalled() {
+        let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
+        let wake = link.recall();
+        endpoint.deliver(link, wake);
+        endpoint.wake_own(link);
+        roles::leave(link.rx_lock(), rx, || ());
+        roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
+    }
+    epoll::release(endpoint);
+}
+
+/// The peer has recalled: what it left unread goes through TCP. `false`: TCP is full; more is to be done later.
+#[cold]
+pub fn answer(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<bool, Broken> {
+    let lock = link.tx_lock();
+    let entry = roles::enter(lock);
+    let done = answer_locked(endpoint, fd, link);
+    roles::leave(lock, entry, || sender::publish(endpoint, link));
+    done
+}
+
+/// [`answer`], under the lock.
+pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<bool, Broken> {
+    let producer = link.producer();
+    while producer.carrier() == Carrier::Ring {
+        let (position, left) = producer.left_behind()?;
+        if left == 0 {
+            let wake = producer.go_back();
+            endpoint.deliver(link, wake);
+            break;
+        }
+        let mut piece = [0u8; PIECE];
+        let len = left.min(PIECE as u32);
+        // SAFETY: `piece` has room for `len` bytes, which are left behind.
+        unsafe { producer.copy_back(position, piece.as_mut_ptr(), len) };
+        let bytes = piece.get(..len as usize).unwrap_or_default();
+        match kernel::send(endpoint.descriptor(fd), bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+            Ok(sent) => producer.note_resent(position + sent as u64),
+            Err(Errno(libc::EAGAIN | libc::EINTR)) => return Ok(false),
+            // The connection is over: the kernel tells whoever asks.
+            Err(_) => producer.note_resent(position + u64::from(left)),
+        }
+    }
+    Ok(true)
+}
