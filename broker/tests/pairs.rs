@@ -359,3 +359,52 @@ fn rings_are_as_large_as_the_larger_wish_within_bounds() {
         clients[b].expect_refusal(wanted, Reason::Peer);
     }
 }
+
+#[test]
+fn a_claim_of_a_connection_that_is_gone_is_not_paired_with_its_successor() {
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    let broker = Broker::start();
+    let (a, b) = (Client::new(&broker, Transport::Shm), Client::new(&broker, Transport::Shm));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
+    let mut local = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    // Connections with the same addresses each time. The end by a reset leaves none of them behind.
+    let mut connect = || {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+        rustix::net::bind(&socket, &local).unwrap();
+        local = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+        rustix::net::connect(&socket, &server).unwrap();
+        sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO)).unwrap();
+        (std::net::TcpStream::from(socket), listener.accept().unwrap().0)
+    };
+    let end = |connected: std::net::TcpStream, mut accepted: std::net::TcpStream| {
+        drop(connected);
+        assert!(accepted.read(&mut [0]).is_err(), "reset");
+    };
+
+    // The other side of the successor offers first: the old claim is found wanting.
+    let (connected, accepted) = connect();
+    a.offer(1, &connected, CONNECTED);
+    a.barrier();
+    end(connected, accepted);
+    let (connected, accepted) = connect();
+    b.offer(1, &accepted, ACCEPTED);
+    b.barrier();
+    a.expect_refusal(1, Reason::Gone);
+    a.offer(2, &connected, CONNECTED);
+    assert_eq!(a.prepare(2).pair, b.prepare(1).pair);
+    end(connected, accepted);
+
+    // The same side does: it takes the old claim's place.
+    let (c, d) = (Client::new(&broker, Transport::Shm), Client::new(&broker, Transport::Shm));
+    let (connected, accepted) = connect();
+    c.offer(1, &connected, CONNECTED);
+    c.barrier();
+    end(connected, accepted);
+    let (connected, accepted) = connect();
+    c.offer(2, &connected, CONNECTED);
+    c.expect_refusal(1, Reason::Gone);
+    d.offer(1, &accepted, ACCEPTED);
+    assert_eq!(c.prepare(2).pair, d.prepare(1).pair);
+}
