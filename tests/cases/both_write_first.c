@@ -13,8 +13,17 @@ static void both(void)
 		if (round == 1)
 			for (int i = 0; i < SIZE; i += 1000)
 				send_all(fd, data + i, SIZE - i < 1000 ? SIZE - i : 1000);
+		else if (round == 0)
+			TRY(send(fd, data, SIZE, 0));
 		else
-			TRY(send(fd, data, SIZE, round == 2 ? MSG_DONTWAIT : 0));
+			/* However much one call takes: poll must find room for all of it. */
+			for (int done = 0; done < SIZE;) {
+				struct pollfd one = {fd, POLLOUT, 0};
+				CHECK(poll(&one, 1, 10000) == 1);
+				long sent = send(fd, data + done, SIZE - done, MSG_DONTWAIT);
+				CHECK(sent > 0 || errno == EAGAIN);
+				done += sent > 0 ? sent : 0;
+			}
 		meet();
 		recv_all(fd, data, SIZE);
 		say("all: %d", is_fill(data, SIZE, round * 2 + !is_alice, 0));

@@ -15,6 +15,7 @@ static void run(bool early)
 	say_events("idle", set, 0);
 	say_events("idle", set, 1000);
 	meet();
+	meet();
 	settle_readable(fd, 10);
 	say_events("data", set, 0);
 	say_events("data", set, 1000);
@@ -72,6 +73,7 @@ void bob(void)
 {
 	for (int i = 0; i < 2; i++) {
 		int fd = pair_up();
+		meet();
 		send_all(fd, "0123456789", 10);
 		meet();
 		meet();

@@ -23,6 +23,7 @@ void alice(void)
 	watch(set, EPOLL_CTL_ADD, plain, EPOLLIN, 6);
 	say_events("quiet", set, 50);
 	meet();
+	meet();
 	settle_readable(fd, 10);
 	MUST(write(pipes[1], "x", 1));
 	uint64_t one = 1;
@@ -77,6 +78,7 @@ void alice(void)
 void bob(void)
 {
 	int fd = pair_up(), plain = joined();
+	meet();
 	send_all(plain, "plain", 5);
 	send_all(fd, "0123456789", 10);
 	meet();

@@ -1,4 +1,4 @@
-/* Threads already asleep in epoll_wait, poll and select when the connection moves; then it has news. */
+/* Threads already asleep in epoll_wait, level and edge, when the connection moves; then it has news. */
 #include "case.h"
 
 static char in[100];
@@ -28,33 +28,6 @@ static void *in_edge(void *unused)
 	return NULL;
 }
 
-static void *in_poll(void *unused)
-{
-	(void)unused;
-	ready++;
-	struct pollfd one = {fd, POLLRDHUP | POLLPRI, 0};
-	int found = poll(&one, 1, 20000);
-	await(2);
-	say("poll %d", found);
-	say_poll("poll", one.revents);
-	post(3);
-	return NULL;
-}
-
-static void *in_select(void *unused)
-{
-	(void)unused;
-	ready++;
-	fd_set x;
-	FD_ZERO(&x);
-	FD_SET(fd, &x);
-	struct timeval time = {1, 0};
-	int found = select(fd + 1, NULL, NULL, &x, &time);
-	await(3);
-	say("select %d", found);
-	return NULL;
-}
-
 void alice(void)
 {
 	fd = joined();
@@ -62,14 +35,13 @@ void alice(void)
 	edge = MUST(epoll_create1(0));
 	watch(set, EPOLL_CTL_ADD, fd, EPOLLRDHUP | EPOLLPRI, 1);
 	watch(edge, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, 2);
-	pthread_t threads[4] = {thread(in_epoll, NULL), thread(in_edge, NULL), thread(in_poll, NULL),
-				thread(in_select, NULL)};
-	while (ready < 4)
+	pthread_t threads[2] = {thread(in_epoll, NULL), thread(in_edge, NULL)};
+	while (ready < 2)
 		nap_ms(1);
 	nap_ms(20);
 	warm(fd);
 	meet();
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	TRY(recv(fd, in, 1, 0));
 }

@@ -21,6 +21,7 @@ void alice(void)
 	TRY(poll(&one, 1, 0));
 	say_poll("after SHUT_RD", one.revents);
 	meet();
+	meet();
 	settle_readable(fd, 5);
 	say_bytes("late", in, TRY(recv(fd, in, 10, 0)));
 	TRY(recv(fd, in, 10, 0));
@@ -46,6 +47,7 @@ void bob(void)
 		send_all(fd, data + i, 10000);
 	TRY(close(fd));
 	fd = pair_up();
+	meet();
 	TRY(send(fd, "after", 5, 0));
 	meet();
 	say_rest(fd);

@@ -70,7 +70,6 @@ void alice(void)
 void bob(void)
 {
 	int fd = pair_up();
-	send_all(fd, "", 0);
 	meet();
 	send_all(fd, "0123456789", 10);
 	for (int i = 0; i < 3; i++) {

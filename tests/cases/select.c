@@ -29,6 +29,7 @@ void alice(void)
 	look("idle", fd, 1000);
 	look("idle", fd, 0);
 	meet();
+	meet();
 	settle_readable(fd, 10);
 	look("data", fd, 100000);
 	TRY(recv(fd, in, 5, 0));
@@ -77,6 +78,7 @@ void alice(void)
 void bob(void)
 {
 	int fd = pair_up();
+	meet();
 	send_all(fd, "0123456789", 10);
 	meet();
 	meet();
