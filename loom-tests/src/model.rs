@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How many preemptions per execution are explored; `None`: all interleavings.
+/// How many preemptions per execution are explored; `None`: all interleavings. `LOOM_MAX_PREEMPTIONS` overrides it.
 pub type Preemptions = Option<usize>;
 
 fn explore(preemptions: Preemptions, model: impl Fn() + Send + Sync + 'static) -> u64 {
     let states = Arc::new(AtomicU64::new(0));
     let counted = states.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.max_branches = 200_000;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         builder.check(move || {

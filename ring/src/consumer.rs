@@ -2,7 +2,7 @@
 //! whole calls. [`Consumer::glance`] may be made by anyone at any time.
 
 use crate::carrier::Carrier;
-use crate::sync::{Ordering, Own, at, total_order};
+use crate::sync::{Ordering, Word, at, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Link, Raced};
 

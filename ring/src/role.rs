@@ -9,7 +9,7 @@
 //! the cursor, which the outer one notices ([`crate::Raced`]); a nested sender appends behind what the outer one stages
 //! and leaves a note ([`RoleLock::note`]), and the outer one publishes it before it unlocks.
 
-use crate::sync::{AtomicU32, Ordering, at, planted};
+use crate::sync::{AtomicU32, Ordering, Word, at, planted};
 
 /// Set while someone sleeps on the lock word.
 const WAITERS: u32 = 1 << 31;
@@ -80,7 +80,7 @@ impl RoleLock {
     #[inline]
     #[must_use]
     pub fn unlock(&self) -> Exit {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.word.guess();
         while word & NOTE == 0 {
             // SYNC POINT role: Release pairs with the Acquire in `try_lock` and `take_over`.
             match self.word.compare_exchange(word, 0, at("role/unlock", Ordering::Release), Ordering::Relaxed) {
@@ -94,7 +94,7 @@ impl RoleLock {
 
     /// Announces a sleep until the lock changes hands. The value to give the futex wait, or `None` when it is free now.
     pub fn announce_sleep(&self) -> Option<u32> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.word.guess();
         while word != 0 {
             // Relaxed: the futex wait compares the word itself; nothing else is read on the strength of it.
             match self.word.compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed) {
@@ -112,7 +112,7 @@ impl RoleLock {
     /// asleep. The heir of a sender in the ring also looks at [`must_go_back`](crate::Producer::must_go_back) before it
     /// claims: the dead may have switched too late.
     pub fn take_over(&self, owner: u32, me: u32) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
+        let word = self.word.guess();
         // The waiters' bit stays: the new owner wakes them when it unlocks. A note dies with its thread. Acquire as in `try_lock`.
         let waiters = if planted("take_over: keeps the waiters") { 0 } else { word & WAITERS };
         word & !FLAGS == owner

@@ -16,16 +16,19 @@ pub use modelled::{AtomicU32, AtomicU64, Boundary, Ordering};
 #[cfg(not(loom))]
 pub type Boundary = AtomicU64;
 
-/// A word that only the holder of a role writes.
-pub(crate) trait Own {
+/// Two ways to read a word that need no order. The models do them in their own way.
+pub(crate) trait Word {
     /// What it holds.
     type Value;
-    /// Reads it, as that holder. The models check that nobody else can have written it meanwhile.
+    /// Reads a word that only the holder of a role writes, as that holder. The models check that nobody else can have
+    /// written it meanwhile.
     fn own(&self) -> Self::Value;
+    /// Guesses what it holds: a compare-exchange will tell, or an outdated value does no harm.
+    fn guess(&self) -> Self::Value;
 }
 
 #[cfg(not(loom))]
-impl Own for AtomicU32 {
+impl Word for AtomicU32 {
     type Value = u32;
 
     #[inline(always)]
@@ -33,15 +36,25 @@ impl Own for AtomicU32 {
         // Relaxed: the lock orders everything that was ever written to it.
         self.load(Ordering::Relaxed)
     }
+
+    #[inline(always)]
+    fn guess(&self) -> u32 {
+        self.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(not(loom))]
-impl Own for AtomicU64 {
+impl Word for AtomicU64 {
     type Value = u64;
 
     #[inline(always)]
     fn own(&self) -> u64 {
         // Relaxed: as above.
+        self.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn guess(&self) -> u64 {
         self.load(Ordering::Relaxed)
     }
 }

@@ -44,19 +44,19 @@ fn there_and_back() {
 
 #[test]
 fn no_byte_is_lost_or_overtaken_on_the_way_there_and_back_and_there() {
-    holds(Some(3), there_and_back);
+    holds(Some(2), there_and_back);
 }
 
 #[test]
 fn turns_need_both_their_ends_and_the_second_look() {
     let pieces =
         ["turn/take", "turn/look", "receive: look again after the peek", "sleep/go_back", "sleep/publish", "sleep/arm"];
-    fails_without(&pieces, Some(3), there_and_back);
+    fails_without(&pieces, Some(2), there_and_back);
 }
 
 #[test]
 fn a_second_switch_waits_until_the_first_go_back_was_followed() {
-    fails_without(&["may_switch: only when followed"], Some(3), there_and_back);
+    fails_without(&["may_switch: only when followed"], Some(2), there_and_back);
 }
 
 /// Nothing but turns, so that no system call lends its order.

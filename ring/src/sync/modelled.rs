@@ -2,7 +2,7 @@
 //!
 //! Loom runs all threads of a model on one thread of the system, so plain thread-locals are per model.
 
-use super::Own;
+use super::Word;
 use core::cell::{Cell, RefCell};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic;
@@ -152,15 +152,20 @@ macro_rules! atomic {
             }
         }
 
-        impl Own for $name {
+        // After a load, loom forgets which *other* threads' loads the next store of the same thread must be tried before.
+        // So neither of these is a load to it.
+        impl Word for $name {
             type Value = $word;
 
-            /// Beside the check, this spares loom a load: after one it would forget which *other* threads' loads the
-            /// next store of the same thread must be tried before.
             fn own(&self) -> $word {
                 access();
                 // SAFETY: nothing is referred to; loom checks that no store is concurrent.
                 unsafe { self.0.unsync_load() }
+            }
+
+            fn guess(&self) -> $word {
+                access();
+                self.0.fetch_or(0, Ordering::Relaxed)
             }
         }
     };
