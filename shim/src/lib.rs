@@ -13,6 +13,7 @@ mod counter;
 mod descriptor;
 mod endpoint;
 mod family;
+mod held;
 pub mod hooks;
 mod kernel;
 mod log;
@@ -37,6 +38,7 @@ mod wait;
 extern "C" fn start() {
     real::init();
     thread::init();
+    held::init();
     config::init();
     path::init();
     process::init();

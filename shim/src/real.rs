@@ -65,10 +65,12 @@ macro_rules! real {
 
 static SINGLE_THREADED: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 static SET_CANCEL_TYPE: AtomicUsize = AtomicUsize::new(0);
+static TEST_CANCEL: AtomicUsize = AtomicUsize::new(0);
 
 /// Finds what is found once.
 pub fn init() {
     SINGLE_THREADED.store(next(c"__libc_single_threaded").cast(), Ordering::Relaxed);
+    TEST_CANCEL.store(next(c"pthread_testcancel") as usize, Ordering::Relaxed);
     SET_CANCEL_TYPE.store(next(c"pthread_setcanceltype") as usize, Ordering::Relaxed);
 }
 
@@ -106,4 +108,31 @@ pub fn rseq_offset() -> Option<isize> {
     }
     // SAFETY: libc's own constants.
     unsafe { (size.read() != 0).then(|| offset.read()) }
+}
+
+/// Dies here if the thread has been cancelled. No destructor may be alive and no role held.
+pub fn test_cancel() {
+    let address = TEST_CANCEL.load(Ordering::Relaxed);
+    if address != 0 {
+        // SAFETY: pthread_testcancel of this process' libc, which has this signature.
+        unsafe {
+            let function: unsafe extern "C" fn() = core::mem::transmute(address);
+            function();
+        }
+    }
+}
+
+/// A key whose `destructor` runs when a thread that [`at_thread_end`] was called in ends.
+pub fn thread_end_key(destructor: extern "C" fn(*mut c_void)) -> Option<u32> {
+    let mut key = 0;
+    // SAFETY: a place for the key, and a function of this library, which is never unloaded.
+    (unsafe { libc::pthread_key_create(&raw mut key, Some(destructor)) } == 0).then_some(key)
+}
+
+/// Has the key's destructor run at the calling thread's end.
+pub fn at_thread_end(key: u32) {
+    if key != u32::MAX {
+        // SAFETY: a key of ours; the value only has to differ from null.
+        unsafe { libc::pthread_setspecific(key, core::ptr::without_provenance(1)) };
+    }
 }

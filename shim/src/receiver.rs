@@ -1,6 +1,7 @@
 //! Receiving on a linked endpoint.
 
 use crate::endpoint::Endpoint;
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::Done;
@@ -50,10 +51,10 @@ pub fn receive(
     real: impl Fn() -> isize,
 ) -> Done {
     if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
-        return Done::Real(real());
+        return by_kernel(endpoint, real);
     }
     if link.has_recalled() {
-        return Done::Real(real());
+        return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
     let mut request = Request { flags, seen_marks: 0, look: false };
@@ -72,7 +73,7 @@ pub fn receive(
                 }
                 continue;
             }
-            Step::Ended if pieces.done() == 0 => return Done::Real(real()),
+            Step::Ended if pieces.done() == 0 => return by_kernel(endpoint, real),
             Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
             Step::Failed(errno) => {
                 endpoint.held_error.store(errno.0, Ordering::Relaxed);
@@ -92,6 +93,11 @@ pub fn receive(
             Err(errno) => return Done::Moved(Err(errno)),
         }
     }
+}
+
+/// The kernel's own call.
+fn by_kernel(endpoint: &'static Endpoint, real: impl Fn() -> isize) -> Done {
+    Done::Real(held::during(Obligation::Pin(endpoint), real))
 }
 
 #[inline]
@@ -305,11 +311,13 @@ impl Patience {
             Spun::NotFound => {}
         }
         endpoint.adopt();
-        if on_tcp {
-            wait::sleep_on_tcp(endpoint, fd, link, self.deadline, found)
-        } else {
-            wait::sleep(link, Sleep::Data, self.deadline, u64::MAX, found)
-        }
+        held::during(Obligation::Pin(endpoint), || {
+            if on_tcp {
+                wait::sleep_on_tcp(endpoint, fd, link, self.deadline, found)
+            } else {
+                wait::sleep(link, Sleep::Data, self.deadline, u64::MAX, found)
+            }
+        })
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! Sending on a linked endpoint.
 
 use crate::endpoint::Endpoint;
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::Done;
@@ -62,7 +63,9 @@ pub fn send(
                 }
             }
             Ok(Step::Tcp) => {
-                let sent = if pieces.done() == 0 { Done::Real(real()) } else { rest_through_tcp(fd, pieces, flags) };
+                let sent = held::during(Obligation::Writer(endpoint), || {
+                    if pieces.done() == 0 { Done::Real(real()) } else { rest_through_tcp(fd, pieces, flags) }
+                });
                 endpoint.family().writers.leave();
                 return sent;
             }
@@ -91,7 +94,8 @@ pub fn send(
                     go_back(endpoint, link);
                     continue;
                 }
-                match wait::sleep(link, Sleep::Space, None, PATIENCE, space) {
+                match held::during(Obligation::Pin(endpoint), || wait::sleep(link, Sleep::Space, None, PATIENCE, space))
+                {
                     Err(Errno(libc::EINTR)) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
                     Err(errno @ Errno(libc::EINTR)) => return Done::Moved(Err(errno)),
                     _ => {}
@@ -207,7 +211,7 @@ pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
 pub fn through_tcp(endpoint: &'static Endpoint, _fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
     go_back(endpoint, link);
     endpoint.family().writers.force();
-    let sent = real();
+    let sent = held::during(Obligation::Writer(endpoint), real);
     endpoint.family().writers.leave();
     Done::Real(sent)
 }

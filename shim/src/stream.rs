@@ -1,6 +1,7 @@
 //! Sending and receiving on any descriptor: passed through, counted, or managed.
 
 use crate::endpoint::{Endpoint, Phase};
+use crate::held::{self, Obligation};
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
@@ -26,7 +27,7 @@ pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() 
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
     let done = match endpoint.phase() {
         Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
-        Phase::Idle | Phase::Settled => Done::Real(real()),
+        Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
         _ => counted_receive(endpoint, fd, pieces, flags, real),
     };
     endpoint.unpin();
@@ -39,7 +40,7 @@ pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> 
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
     let done = match endpoint.phase() {
         Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
-        Phase::Idle | Phase::Settled => Done::Real(real()),
+        Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
         _ => counted_send(endpoint, fd, pieces, flags, real),
     };
     endpoint.unpin();
@@ -85,7 +86,7 @@ fn counted_receive(
     if !endpoint.family().readers.enter() {
         return managed_receive(endpoint, fd, pieces, flags, real);
     }
-    let received = real();
+    let received = held::during(Obligation::Reader(endpoint), &real);
     endpoint.family().readers.leave();
     if received > 0 && flags & TAKES_NOTHING == 0 {
         if flags & libc::MSG_TRUNC != 0 {
@@ -111,7 +112,7 @@ fn counted_send(
     if !endpoint.family().writers.enter() {
         return managed_send(endpoint, fd, pieces, flags, real);
     }
-    let sent = real();
+    let sent = held::during(Obligation::Writer(endpoint), &real);
     endpoint.family().writers.leave();
     if sent > 0 {
         count(endpoint, fd, Direction::Tx, pieces, sent as usize);

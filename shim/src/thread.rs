@@ -1,6 +1,7 @@
 //! What the shim keeps per thread. Zeroed when a thread starts, copied by fork, shared with a vfork child (whose parent
 //! sleeps meanwhile).
 
+use crate::held::Obligation;
 use crate::{kernel, process};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicIsize, Ordering};
@@ -10,6 +11,9 @@ use core::sync::atomic::{AtomicIsize, Ordering};
 pub struct Thread {
     /// The thread's id, 0 before the first question.
     tid: Cell<u32>,
+    /// What it holds, see `held`.
+    pub held: Cell<*mut Obligation>,
+    pub held_count: Cell<usize>,
     /// How often spinning has been in vain since it last paid, see `wait`.
     pub spin_debt: Cell<u32>,
 }

@@ -237,7 +237,10 @@ pub fn sleep_on_tcp(
     for fd in [hub, signals].into_iter().flatten() {
         kernel::close(fd);
     }
-    if deliver(mask, deadline.is_some()) && result != Ok(Woken::Look) || result == Err(Errno(libc::EINTR)) {
+    let interrupted = deliver(mask, deadline.is_some());
+    // The cancellation's signal may have been among those held back.
+    real::test_cancel();
+    if interrupted && result != Ok(Woken::Look) || result == Err(Errno(libc::EINTR)) {
         return Err(Errno(libc::EINTR));
     }
     result

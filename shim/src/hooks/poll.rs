@@ -1,5 +1,6 @@
 //! poll, select, epoll.
 
+use crate::held::{self, Obligation};
 use crate::hooks::int;
 use crate::hooks::io::hooks;
 use crate::kernel::Errno;
@@ -90,7 +91,7 @@ unsafe fn epoll_with(
     }
     let deadline = timeout.filter(|ns| *ns > 0).map(|ns| kernel::now_ns().saturating_add(ns));
     set.enter();
-    let count = real();
+    let count = held::during(Obligation::Sleeper(set), real);
     set.leave();
     if count <= 0 || !set.is_managed() {
         return count;

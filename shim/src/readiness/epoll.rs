@@ -1,6 +1,7 @@
 //! epoll over sets with moved members.
 
 use crate::endpoint::Endpoint;
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, ALWAYS, READABLE, WRITABLE};
 use crate::readiness::set;
@@ -417,11 +418,14 @@ fn wait_blocked(
             }
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
-                let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
                 let asleep = wait::Asleep::now();
-                let slept = kernel::epoll_wait(epoll, events, left.as_ref(), mask);
+                let slept = held::during(Obligation::Sleeper(set), || {
+                    let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
+                    let slept = kernel::epoll_wait(epoll, events, left.as_ref(), mask);
+                    real::set_cancel_type(kind);
+                    slept
+                });
                 asleep.until_now();
-                real::set_cancel_type(kind);
                 set.leave();
                 slept.map(|count| {
                     set.locked(|| {

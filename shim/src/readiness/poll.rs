@@ -5,6 +5,7 @@
 //! doorbells.
 
 use crate::endpoint::{Endpoint, Phase};
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, READABLE};
 use crate::{descriptor, real, stream, wait};
@@ -16,51 +17,27 @@ use slipstream_ring::wait::Sleep;
 /// Arrays up to this length are served from the stack, longer ones from pages of their own.
 const ON_STACK: usize = 32;
 
-/// What a place in the array is to us, for the length of one call.
-#[derive(Clone, Copy, Default)]
-enum Guest {
-    /// Nothing.
-    #[default]
-    Stranger,
-    /// Not linked. Counted in as a reader, so that its bytes stay on TCP while the kernel is asked about them.
-    Counted(&'static Endpoint),
-    /// Linked.
-    Linked(&'static Endpoint),
+/// What a place in the array is to us, for the length of one call. Not linked: counted in as a reader, so that its bytes
+/// stay on TCP while the kernel is asked about them.
+fn invite(fd: c_int) -> Obligation {
+    let Some(endpoint) = descriptor::pin(fd) else { return Obligation::Nothing };
+    match endpoint.phase() {
+        Phase::Counting | Phase::Offered | Phase::Prepared if endpoint.family().readers.enter() => {
+            Obligation::Reader(endpoint)
+        }
+        Phase::Idle | Phase::Settled => {
+            endpoint.unpin();
+            Obligation::Nothing
+        }
+        _ => Obligation::Pin(endpoint),
+    }
 }
 
-impl Guest {
-    /// The link, if there is one.
-    fn link(&self) -> Option<(&'static Endpoint, &'static Link)> {
-        match *self {
-            Self::Linked(endpoint) => endpoint.link().filter(|link| !link.has_recalled()).map(|link| (endpoint, link)),
-            _ => None,
-        }
-    }
-
-    /// Invites what a descriptor names: pinned until [`Guest::leave`].
-    fn enter(fd: c_int) -> Self {
-        let Some(endpoint) = descriptor::pin(fd) else { return Self::Stranger };
-        match endpoint.phase() {
-            Phase::Counting | Phase::Offered | Phase::Prepared if endpoint.family().readers.enter() => {
-                Self::Counted(endpoint)
-            }
-            Phase::Idle | Phase::Settled => {
-                endpoint.unpin();
-                Self::Stranger
-            }
-            _ => Self::Linked(endpoint),
-        }
-    }
-
-    fn leave(self) {
-        match self {
-            Self::Stranger => {}
-            Self::Counted(endpoint) => {
-                endpoint.family().readers.leave();
-                endpoint.unpin();
-            }
-            Self::Linked(endpoint) => endpoint.unpin(),
-        }
+/// A guest's link, if its stream has left the kernel.
+fn link_of(guest: &Obligation) -> Option<(&'static Endpoint, &'static Link)> {
+    match *guest {
+        Obligation::Pin(endpoint) => endpoint.link().filter(|link| !link.has_recalled()).map(|link| (endpoint, link)),
+        _ => None,
     }
 }
 
@@ -78,48 +55,23 @@ pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, 
     if !polls.iter().any(|poll| stream::is_watched(poll.fd)) {
         return Served::Plain(real());
     }
-    if polls.len() < ON_STACK {
-        let mut few = [Guest::Stranger; ON_STACK];
-        return run_in(polls, few.get_mut(..polls.len()).unwrap_or_default(), timeout, mask, real);
-    }
-    let bytes = polls.len() * size_of::<Guest>();
-    let Ok(pages) = kernel::map_anonymous(bytes, false) else { return Served::Here(Err(Errno(libc::ENOMEM))) };
-    let pages_of_guests = pages.cast::<Guest>();
-    for i in 0..polls.len() {
-        // SAFETY: within the pages just mapped, aligned (pages).
-        unsafe { pages_of_guests.add(i).write(Guest::Stranger) };
-    }
-    // SAFETY: initialised just above; nobody else has the pages.
-    let many = unsafe { core::slice::from_raw_parts_mut(pages_of_guests, polls.len()) };
-    let served = run_in(polls, many, timeout, mask, real);
-    kernel::unmap(pages, bytes);
-    served
-}
-
-fn run_in(
-    polls: &mut [libc::pollfd],
-    guests: &mut [Guest],
-    timeout: Option<u64>,
-    mask: Option<u64>,
-    real: impl Fn() -> c_int,
-) -> Served {
-    for (guest, poll) in guests.iter_mut().zip(polls.iter()) {
-        *guest = Guest::enter(poll.fd);
-    }
-    let served = if guests.iter().any(|guest| matches!(guest, Guest::Linked(_))) {
-        Served::Here(wait(polls, guests, timeout, mask))
-    } else {
-        Served::Plain(real())
-    };
-    for guest in guests.iter() {
-        guest.leave();
-    }
-    served
+    // The guests are made from the array, which is then worked on.
+    let array = polls.as_ptr();
+    // SAFETY: within the array, which nobody changes while the guests are invited.
+    let invite_nth = |i: usize| invite(unsafe { (*array.add(i)).fd });
+    held::with_many(polls.len(), invite_nth, |guests| {
+        if guests.iter().any(|guest| matches!(guest, Obligation::Pin(_))) {
+            Served::Here(wait(polls, guests, timeout, mask))
+        } else {
+            Served::Plain(real())
+        }
+    })
+    .unwrap_or(Served::Here(Err(Errno(libc::ENOMEM))))
 }
 
 fn wait(
     polls: &mut [libc::pollfd],
-    guests: &mut [Guest],
+    guests: &[Obligation],
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
@@ -137,15 +89,15 @@ fn wait(
 /// With every signal blocked; `mask` is the one to sleep with.
 fn wait_blocked(
     polls: &mut [libc::pollfd],
-    guests: &mut [Guest],
+    guests: &[Obligation],
     deadline: Option<u64>,
     mask: u64,
 ) -> Result<usize, Errno> {
-    let peer_cpu = guests.iter().find_map(|guest| guest.link()?.1.peer_cpu());
+    let peer_cpu = guests.iter().find_map(|guest| link_of(guest)?.1.peer_cpu());
     let looks = Cell::new(0u32);
     let spun = wait::spin_masked(peer_cpu, deadline, mask, || {
         looks.set(looks.get().wrapping_add(1));
-        guests.iter().any(|guest| guest.link().is_some_and(|(endpoint, link)| levels::glance(endpoint, link)))
+        guests.iter().any(|guest| link_of(guest).is_some_and(|(endpoint, link)| levels::glance(endpoint, link)))
             || looks.get().is_multiple_of(128)
     });
     if spun {
@@ -162,12 +114,12 @@ fn wait_blocked(
 
 fn sleep(
     polls: &mut [libc::pollfd],
-    guests: &mut [Guest],
+    guests: &[Obligation],
     deadline: Option<u64>,
     mask: u64,
     hub: c_int,
 ) -> Result<usize, Errno> {
-    for (endpoint, _) in guests.iter().filter_map(|guest| guest.link()) {
+    for (endpoint, _) in guests.iter().filter_map(link_of) {
         // The same bell twice is refused, and is there once.
         let _ =
             kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), (libc::EPOLLIN | libc::EPOLLET) as u32, 0);
@@ -176,7 +128,7 @@ fn sleep(
         // What was rung until now is in the look that follows the arming.
         let mut rung = [libc::epoll_event { events: 0, u64: 0 }; 64];
         while kernel::epoll_harvest(hub, &mut rung) == Ok(rung.len()) {}
-        for (endpoint, link) in guests.iter().filter_map(|guest| guest.link()) {
+        for (endpoint, link) in guests.iter().filter_map(link_of) {
             endpoint.adopt();
             let _ = link.arm(Sleep::Poll);
         }
@@ -219,12 +171,12 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
 }
 
 /// One look at everything, written into the array.
-fn look(polls: &mut [libc::pollfd], guests: &[Guest]) -> Result<usize, Errno> {
+fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errno> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
     for (poll, guest) in polls.iter_mut().zip(guests) {
         let wanted = poll.events as u16 as u32 & READABLE;
-        let Some((endpoint, link)) = guest.link() else { continue };
+        let Some((endpoint, link)) = link_of(guest) else { continue };
         endpoint.is_ready(link);
         if link.is_recalled() || (wanted != 0 && link.consumer().glance()) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
