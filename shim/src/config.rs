@@ -19,6 +19,11 @@ pub fn transport() -> Transport {
     Transport::from_wire(TRANSPORT.load(Ordering::Relaxed)).unwrap_or(Transport::Tcp)
 }
 
+/// Nothing more is moved in this process.
+pub fn disable() {
+    TRANSPORT.store(Transport::Tcp as u8, Ordering::Relaxed);
+}
+
 /// Calls after which a connection is offered.
 pub fn min_ops() -> u32 {
     MIN_OPS.load(Ordering::Relaxed)
@@ -72,11 +77,21 @@ fn read(name: &CStr, parse: impl FnOnce(&[u8]) -> Option<()>) {
 pub fn init() {
     read(c"SLIPSTREAM_LOG", log::set_level);
     read(c"SLIPSTREAM_TRANSPORT", |text| {
-        Transport::from_name(text).map(|transport| TRANSPORT.store(transport as u8, Ordering::Relaxed))
+        TRANSPORT.store(Transport::from_name(text)? as u8, Ordering::Relaxed);
+        Some(())
     });
-    read(c"SLIPSTREAM_MIN_OPS", |text| Some(MIN_OPS.store(u32::try_from(number(text)?).ok()?, Ordering::Relaxed)));
-    read(c"SLIPSTREAM_MIN_BYTES", |text| Some(MIN_BYTES.store(number(text)?, Ordering::Relaxed)));
-    read(c"SLIPSTREAM_RING_KIB", |text| Some(RING_KIB.store(u32::try_from(number(text)?).ok()?, Ordering::Relaxed)));
+    read(c"SLIPSTREAM_MIN_OPS", |text| {
+        MIN_OPS.store(u32::try_from(number(text)?).ok()?, Ordering::Relaxed);
+        Some(())
+    });
+    read(c"SLIPSTREAM_MIN_BYTES", |text| {
+        MIN_BYTES.store(number(text)?, Ordering::Relaxed);
+        Some(())
+    });
+    read(c"SLIPSTREAM_RING_KIB", |text| {
+        RING_KIB.store(u32::try_from(number(text)?).ok()?, Ordering::Relaxed);
+        Some(())
+    });
     read(c"SLIPSTREAM_SPIN_US", |text| {
         let spin = if text == b"auto" { SPIN_AUTO } else { u32::try_from(number(text)?).ok()? };
         SPIN_US.store(spin, Ordering::Relaxed);

@@ -199,6 +199,12 @@ pub fn leave_ring(fd: c_int, reason: Reason) {
     }
 }
 
+/// Every endpoint is to stay on TCP from now on, and those to come.
+pub fn leave_all(reason: Reason) {
+    config::disable();
+    descriptor::for_each_endpoint(|endpoint| recall::detach(endpoint, reason));
+}
+
 /// Something was done to a socket that keeps its stream on TCP, or takes it back there.
 pub fn object(fd: c_int, reason: Reason) {
     if let Some(endpoint) = descriptor::pin(fd) {

@@ -93,6 +93,9 @@ hooks! {
     }
 }
 
+const F_SETSIG: c_int = 10;
+const F_SETOWN_EX: c_int = 15;
+
 fn created(epoll: c_int) -> c_int {
     if epoll >= 0
         && let Some(set) = Set::found()
@@ -140,7 +143,11 @@ fn controlled(fd: c_int, command: c_int, argument: c_ulong, result: c_int) -> c_
                 let nonblocking = argument as c_int & libc::O_NONBLOCK != 0;
                 endpoint.nonblocking.store(u8::from(nonblocking), Ordering::Relaxed);
             }
+            if argument as c_int & libc::O_ASYNC != 0 {
+                stream::object(fd, Reason::AsyncSignal);
+            }
         }
+        libc::F_SETOWN | F_SETSIG | F_SETOWN_EX => stream::object(fd, Reason::AsyncSignal),
         _ => {}
     }
     result

@@ -72,10 +72,21 @@ hooks! {
         result
     }
 
-    /// fcntl's part of signals on readiness is in `fd`; io_uring would move bytes by ways that cannot be seen.
+    /// prctl(2): a seccomp filter may forbid what a move needs
+    fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int {
+        if option == libc::PR_SET_SECCOMP {
+            stream::leave_all(Reason::Seccomp);
+        }
+        real!(fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int)
+    }
+
+    /// syscall(2): an io_uring would move bytes by ways that cannot be seen, so there is none
     fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long {
         if number == libc::SYS_io_uring_setup {
             return core::ffi::c_long::from(fail(crate::kernel::Errno(libc::ENOSYS)));
+        }
+        if number == libc::SYS_seccomp {
+            stream::leave_all(Reason::Seccomp);
         }
         real!(fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long)
     }
