@@ -324,7 +324,7 @@ impl Endpoint {
                 if let Ok(kept) = descriptor::high(fd) {
                     self.kept.store(kept, Ordering::SeqCst);
                 }
-            } else if last_holder && (link.consumer().unread() > 0) {
+            } else if last_holder && !link.has_recalled() && link.consumer().unread() > 0 {
                 // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of them.
                 let linger = libc::linger { l_onoff: 1, l_linger: 0 };
                 let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);

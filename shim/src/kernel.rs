@@ -95,9 +95,9 @@ pub fn is_nonblocking(fd: c_int) -> bool {
     status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
 }
 
-/// Whether exec closes a descriptor.
+/// Whether exec closes a descriptor, or it is closed already (as in a vfork child that tidied up).
 pub fn closes_on_exec(fd: c_int) -> bool {
-    call!(fcntl, fd, libc::F_GETFD).is_ok_and(|flags| flags as c_int & libc::FD_CLOEXEC != 0)
+    call!(fcntl, fd, libc::F_GETFD).map_or(true, |flags| flags as c_int & libc::FD_CLOEXEC != 0)
 }
 
 /// The soft limit of descriptors.

@@ -22,7 +22,8 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
         return;
     };
     endpoint.retire(reason);
-    sender::go_back(endpoint, link);
+    let fd = endpoint.any_descriptor().unwrap_or(-1);
+    sender::go_back(endpoint, fd, link);
     if !link.has_recalled() {
         let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
         let wake = link.recall();

@@ -91,7 +91,7 @@ pub fn send(
                     return Done::Moved(Ok(pieces.done()));
                 }
                 if nonblocking || now - full_since >= PATIENCE {
-                    go_back(endpoint, link);
+                    go_back(endpoint, fd, link);
                     continue;
                 }
                 match held::during(Obligation::Pin(endpoint), || wait::sleep(link, Sleep::Space, None, PATIENCE, space))
@@ -195,9 +195,12 @@ pub fn publish(endpoint: &Endpoint, link: &Link) {
     endpoint.deliver(link, wake);
 }
 
-/// Leaves the ring; what comes next goes through TCP.
+/// Leaves the ring; what comes next goes through TCP, after what the peer may have recalled.
 #[cold]
-pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
+pub fn go_back(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
+    while link.is_recalled() && recall::answer(endpoint, fd, link) == Ok(false) {
+        kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT);
+    }
     let lock = link.tx_lock();
     let entry = roles::enter(lock);
     if entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
@@ -208,8 +211,8 @@ pub fn go_back(endpoint: &'static Endpoint, link: &Link) {
 }
 
 /// Runs a call that only TCP can serve, after everything that is in the ring.
-pub fn through_tcp(endpoint: &'static Endpoint, _fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
-    go_back(endpoint, link);
+pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
+    go_back(endpoint, fd, link);
     endpoint.family().writers.force();
     let sent = held::during(Obligation::Writer(endpoint), real);
     endpoint.family().writers.leave();

@@ -172,7 +172,12 @@ hooks! {
     /// epoll_ctl(2)
     fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int {
         let real = || real!(fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int);
-        let Some(endpoint) = descriptor::pin(fd) else { return real() };
+        let Some(endpoint) = descriptor::pin(fd) else {
+            if let Some(set) = descriptor::set(fd) {
+                epoll::nest(set);
+            }
+            return real();
+        };
         // SAFETY: null, or the program's event.
         let given = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
         let result = match descriptor::set_or_found(epoll) {

@@ -88,7 +88,7 @@ hooks! {
             && how != libc::SHUT_RD
         {
             // What follows a shutdown (EPIPE) is the kernel's to tell.
-            sender::go_back(endpoint, link);
+            sender::go_back(endpoint, fd, link);
         }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
         if let (Some(endpoint), Some(link), 0) = (endpoint, link, result) {

@@ -6,10 +6,11 @@ use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, ALWAYS, READABLE, WRITABLE};
 use crate::readiness::set;
 pub use crate::readiness::set::{Member, Set};
-use crate::{descriptor, real, wait};
+use crate::{descriptor, real, recall, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
+use slipstream_protocol::Reason;
 use slipstream_ring::wait::Sleep;
 
 /// Looks in vain after which a hot member is armed and left to its doorbell.
@@ -30,6 +31,10 @@ pub fn control(
     event: Option<libc::epoll_event>,
 ) -> Option<Result<(), Errno>> {
     if endpoint.link().is_none_or(|link| link.has_recalled()) {
+        return None;
+    }
+    if set.nested.load(Ordering::SeqCst) != 0 {
+        recall::detach(endpoint, Reason::EpollForeign);
         return None;
     }
     set.locked(|| {
@@ -77,6 +82,17 @@ pub fn control(
     })?
 }
 
+/// A set is about to be watched as a descriptor itself.
+pub fn nest(set: &'static Set) {
+    if set.nested.swap(1, Ordering::SeqCst) == 0 {
+        descriptor::for_each_endpoint(|endpoint| {
+            if set::each(endpoint, |member| core::ptr::eq(member.set(), set)).is_some() {
+                recall::detach(endpoint, Reason::EpollForeign);
+            }
+        });
+    }
+}
+
 /// After the kernel's own epoll_ctl on an endpoint has succeeded.
 pub fn noted(
     set: &'static Set,
@@ -100,6 +116,9 @@ pub fn noted(
             _ => {}
         }
     });
+    if set.nested.load(Ordering::SeqCst) != 0 {
+        return recall::detach(endpoint, Reason::EpollForeign);
+    }
     // Linked meanwhile, by another thread: take the registration over now.
     if endpoint.link().is_some_and(|link| !link.has_recalled()) {
         linked_in(endpoint, set, epoll);
@@ -133,6 +152,9 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
 pub fn release(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
+        if set.inherited.load(Ordering::Relaxed) != 0 {
+            return;
+        }
         let released = set.locked(|| {
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
@@ -342,6 +364,10 @@ impl Member {
         let endpoint = self.endpoint();
         let wanted = self.events.load(Ordering::Relaxed);
         let Some(link) = endpoint.link() else { return 0 };
+        if link.has_recalled() {
+            self.set().recalled.store(1, Ordering::Relaxed);
+            return 0;
+        }
         if self.spent.load(Ordering::Relaxed) != 0 {
             return 0;
         }
@@ -377,6 +403,13 @@ pub fn wait(
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
+    if set.recalled.swap(0, Ordering::Relaxed) != 0 {
+        descriptor::for_each_endpoint(|endpoint| {
+            if endpoint.link().is_some_and(|link| link.has_recalled()) {
+                release(endpoint);
+            }
+        });
+    }
     if let Some(found) = set.locked(|| set.look(epoll, events))
         && (found > 0 || timeout == Some(0))
     {

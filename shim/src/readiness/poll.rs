@@ -7,6 +7,7 @@
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
+use crate::readiness::epoll;
 use crate::readiness::levels::{self, READABLE};
 use crate::{descriptor, real, stream, wait};
 use core::cell::Cell;
@@ -20,7 +21,12 @@ const ON_STACK: usize = 32;
 /// What a place in the array is to us, for the length of one call. Not linked: counted in as a reader, so that its bytes
 /// stay on TCP while the kernel is asked about them.
 fn invite(fd: c_int) -> Obligation {
-    let Some(endpoint) = descriptor::pin(fd) else { return Obligation::Nothing };
+    let Some(endpoint) = descriptor::pin(fd) else {
+        if let Some(set) = descriptor::set(fd) {
+            epoll::nest(set);
+        }
+        return Obligation::Nothing;
+    };
     match endpoint.phase() {
         Phase::Counting | Phase::Offered | Phase::Prepared if endpoint.family().readers.enter() => {
             Obligation::Reader(endpoint)
@@ -52,7 +58,7 @@ pub enum Served {
 /// ppoll in all its forms. `timeout` in ns, `None` for ever; `mask` for the wait.
 pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, real: impl Fn() -> c_int) -> Served {
     stream::collect_mail();
-    if !polls.iter().any(|poll| stream::is_watched(poll.fd)) {
+    if !polls.iter().any(|poll| stream::is_watched(poll.fd) || descriptor::set(poll.fd).is_some()) {
         return Served::Plain(real());
     }
     // The guests are made from the array, which is then worked on.

@@ -84,6 +84,7 @@ pub unsafe fn select(
         Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled) => {
             Some(())
         }
+        Some(descriptor::Entry::Set(_)) => Some(()),
         _ => None,
     });
     if watched.count() == 0 {

@@ -73,6 +73,13 @@ pub struct Set {
     pub(crate) hot: AtomicPtr<Member>,
     /// Threads inside the kernel's wait.
     pub(crate) sleepers: AtomicU32,
+    /// 1 in a forked child: the kernel's sets are the parent's too, and their registrations the parent's to change.
+    pub(crate) inherited: AtomicU32,
+    /// 1 once it is watched as a descriptor itself (by another set, by poll): then nobody may wait in user space for its
+    /// members, and none of them moves.
+    pub(crate) nested: AtomicU32,
+    /// 1 while a member may have been recalled by another holder.
+    pub(crate) recalled: AtomicU32,
     /// Calls, to ask the kernel in time.
     pub(crate) calls: AtomicU32,
 }
@@ -162,7 +169,9 @@ impl Set {
         set.hub.store(-1, Ordering::Relaxed);
         set.managed.store(0, Ordering::Relaxed);
         set.hot.store(core::ptr::null_mut(), Ordering::Relaxed);
-        set.sleepers.store(0, Ordering::Relaxed);
+        for word in [&set.sleepers, &set.inherited, &set.nested, &set.recalled] {
+            word.store(0, Ordering::Relaxed);
+        }
         Some(set)
     }
 
@@ -298,7 +307,7 @@ pub fn remove(member: &'static Member) {
     let (set, endpoint) = (member.set(), member.endpoint());
     if member.managed.swap(0, Ordering::Relaxed) != 0 {
         set.managed.fetch_sub(1, Ordering::SeqCst);
-        let hub = set.hub.load(Ordering::Relaxed);
+        let hub = if set.inherited.load(Ordering::Relaxed) == 0 { set.hub.load(Ordering::Relaxed) } else { -1 };
         let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
         // The endpoint's bell is there once, for all its registrations in this set.
         let heir = each(endpoint, |other| other.is_managed() && core::ptr::eq(other.set(), set));
@@ -330,6 +339,12 @@ pub fn remove(member: &'static Member) {
 
 /// In a forked child.
 pub fn after_fork() {
+    descriptor::for_each(|_, entry| {
+        if let descriptor::Entry::Set(set) = entry {
+            set.inherited.store(1, Ordering::Relaxed);
+            set.sleepers.store(0, Ordering::Relaxed);
+        }
+    });
     MEMBERS.after_fork();
     SETS.after_fork();
 }
