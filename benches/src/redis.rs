@@ -75,13 +75,14 @@ pub fn measure(lab: &Lab, carrier: Carrier, load: Load, millis: u64) -> Result<M
 
     let server_before = server.process.cpu_nanos();
     let running = server.benchmark("GET", load, requests)?;
-    let mut moved = None;
+    let mut seen = None;
     if let Some(name) = carrier.moved_name() {
         for _ in 0..LOOKS {
             thread::sleep(Duration::from_millis(millis / (2 * LOOKS)));
-            let now = running.moved(lab, name)?;
-            moved = moved.max(Some(now));
-            if now.0 > 0 && now.0 == now.1 {
+            let now = running.look(lab, name)?;
+            let all_moved = now.moved > 0 && now.moved == now.all;
+            seen = Some(now).max(seen);
+            if all_moved {
                 break;
             }
         }
@@ -98,8 +99,8 @@ pub fn measure(lab: &Lab, carrier: Carrier, load: Load, millis: u64) -> Result<M
         ("server_cpu_ns_per_op", per_op(server_cpu)),
         ("cpu_ns_per_op", per_op(outcome.cpu_ns + server_cpu)),
     ]);
-    if let Some((moved, all)) = moved {
-        ensure!(moved > 0, "none of redis-benchmark's {all} connections was moved");
+    if let Some(Seen { moved, all, unmoved }) = seen {
+        ensure!(moved > 0, "none of redis-benchmark's {all} connections was moved in half of {millis} ms{unmoved}");
         metrics.extend(named([("moved_connections", moved as f64), ("connections", all as f64)]));
     }
     Ok(metrics)
@@ -116,6 +117,15 @@ struct Server<'lab> {
 struct Benchmark {
     process: Child,
     output: PathBuf,
+}
+
+/// The connections of a redis-benchmark that runs, as the broker knows them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    moved: usize,
+    all: usize,
+    /// One of those that were not moved, in words.
+    unmoved: String,
 }
 
 struct Outcome {
@@ -189,13 +199,17 @@ impl<'lab> Server<'lab> {
 }
 
 impl Benchmark {
-    /// How many of its connections are moved, and how many the broker knows.
-    fn moved(&self, lab: &Lab, carrier: &str) -> Result<(usize, usize)> {
+    /// Asks the broker about its connections.
+    fn look(&self, lab: &Lab, carrier: &str) -> Result<Seen> {
         let pid = i64::from(self.process.pid().as_raw());
         let status = lab.status()?;
         let mine = status.connections.iter().filter(|one| one.pid == pid);
-        let moved = mine.clone().filter(|one| one.is_moved_to(carrier));
-        Ok((moved.count(), mine.count()))
+        let unmoved = mine.clone().find(|one| !one.is_moved_to(carrier));
+        Ok(Seen {
+            moved: mine.clone().filter(|one| one.is_moved_to(carrier)).count(),
+            all: mine.count(),
+            unmoved: unmoved.map(|one| format!("; for example {one}")).unwrap_or_default(),
+        })
     }
 
     fn finish(self) -> Result<Outcome> {
