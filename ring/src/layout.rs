@@ -175,6 +175,40 @@ const _: () = {
     assert!(offset_of!(Prefixes, tx) == 16 && offset_of!(Prefixes, rx) == 120 && offset_of!(Prefixes, posted) == 224);
 };
 
+#[cfg(not(loom))]
+macro_rules! words {
+    ($($line:ident: $kind:ident { $($word:ident),+ })+) => {
+        /// Every word of an outbox: its name, its offset, its bytes. docs/protocol.md lists them, and a test compares.
+        pub const WORDS: &[(&str, usize, usize)] = &[$($((
+            concat!(stringify!($line), ".", stringify!($word)),
+            core::mem::offset_of!(Outbox, $line.$word),
+            bytes_of_word(|line: &$kind| &line.$word),
+        )),+),+];
+
+        // A pattern names all fields: none is missing above.
+        const _: fn(&Outbox) = |outbox| {
+            let Outbox { $($line: $kind { $($word: _),+ }),+ } = outbox;
+        };
+    };
+}
+
+#[cfg(not(loom))]
+const fn bytes_of_word<Line, Word>(_: fn(&Line) -> &Word) -> usize {
+    size_of::<Word>()
+}
+
+#[cfg(not(loom))]
+words! {
+    identity: Identity { magic, pair, version, capacity, side }
+    producer: ProducerLine { tail, boundary, turn, marks, cpu }
+    consumer: ConsumerLine { head, followed, ready }
+    sleepers: SleeperLine { epoch }
+    wakes: WakeLine { data, space, local }
+    tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps }
+    rx: RxState { lock, peer_tail, wakes, sleeps }
+    prefixes: Prefixes { tx_bytes, rx_bytes, tx, rx, posted }
+}
+
 /// Why memory is not an outbox that this code can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {

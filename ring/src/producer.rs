@@ -68,6 +68,7 @@ impl<'a> Producer<'a> {
         let tail = self.0.own().producer.tail.own();
         // Less than the capacity ahead of the cursor, so the low halves tell the distance.
         let ahead = if (staged >> 32) as u32 == owner { (staged as u32).wrapping_sub(tail as u32) } else { 0 };
+        debug_assert!(ahead <= self.0.capacity(), "only the lock's owner sends");
         tail + u64::from(ahead)
     }
 

@@ -34,6 +34,10 @@ mod thread;
 mod transfer;
 mod wait;
 
+// Linked by name, so that each symbol is bound with its version: an unversioned memcpy would be glibc's oldest and slowest.
+#[link(name = "c")]
+unsafe extern "C" {}
+
 /// Runs when the library is loaded, before the program and (nearly always) before it has threads.
 extern "C" fn start() {
     real::init();
