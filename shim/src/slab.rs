@@ -5,8 +5,7 @@ use crate::kernel;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-/// A lock for a few instructions, tried and never waited for long: held only with signals that may come back into the
-/// shim unable to want it (see users), and reset in a forked child.
+/// A lock for a few instructions, tried and never waited for long; reset in a forked child.
 pub struct Spin(AtomicBool);
 
 impl Spin {
@@ -26,22 +25,18 @@ impl Spin {
         self.0.store(false, Ordering::Release);
     }
 
-    /// Runs `work` alone, with every signal blocked so that no handler of this thread can want the lock meanwhile. For
-    /// cold paths.
-    pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mask = kernel::block_signals();
-        let mut turns = 0u32;
-        while !self.try_lock() {
-            turns += 1;
-            if turns > 100 {
-                kernel::yield_now();
+    /// Runs `work` alone, if the lock can be had soon. `None`: another thread was not running while it held it, or the
+    /// caller is a signal handler of the thread that does.
+    pub fn soon<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        for turn in 0..200 {
+            if self.try_lock() {
+                let result = work();
+                self.unlock();
+                return Some(result);
             }
-            core::hint::spin_loop();
+            if turn < 100 { core::hint::spin_loop() } else { kernel::yield_now() }
         }
-        let result = work();
-        self.unlock();
-        kernel::restore_signals(mask);
-        result
+        None
     }
 }
 
@@ -67,9 +62,10 @@ impl<T: Slot> Slab<T> {
         Self { lock: Spin::new(), free: AtomicPtr::new(core::ptr::null_mut()), shared, marker: PhantomData }
     }
 
-    /// A value: zeroed memory the first time, later as its last user left it. `None` without memory.
+    /// A value: zeroed memory the first time, later as its last user left it. `None` without memory, or when the slab is
+    /// busy: whoever asked does without.
     pub fn take(&self) -> Option<&'static T> {
-        self.lock.with(|| {
+        self.lock.soon(|| {
             if self.free.load(Ordering::Relaxed).is_null() {
                 self.grow()?;
             }
@@ -78,12 +74,12 @@ impl<T: Slot> Slab<T> {
             let value = unsafe { &*first };
             self.free.store(value.next_free().load(Ordering::Relaxed), Ordering::Relaxed);
             Some(value)
-        })
+        })?
     }
 
-    /// Gives a value back.
+    /// Gives a value back; when the slab is busy it is lost.
     pub fn give(&self, value: &'static T) {
-        self.lock.with(|| {
+        self.lock.soon(|| {
             value.next_free().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
             self.free.store(core::ptr::from_ref(value).cast_mut(), Ordering::Relaxed);
         });

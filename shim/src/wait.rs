@@ -67,11 +67,11 @@ fn may_spin(peer_cpu: Option<u32>) -> bool {
 /// Spins until `found`, for at most as long as a wake costs and not past `deadline`. `strict`: every handler ends the
 /// call, SA_RESTART or not (as for calls with a timeout).
 pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -> bool) -> Spun {
-    if budget() == 0 {
+    if budget() == 0 || !may_spin(link.peer_cpu()) {
         return Spun::NotFound;
     }
     let mask = kernel::block_signals();
-    let result = spin_masked(link.peer_cpu(), deadline, mask, found);
+    let result = spin_while_masked(deadline, mask, found);
     match deliver(mask, strict) {
         _ if result => Spun::Found,
         true => Spun::Interrupted,
@@ -92,6 +92,10 @@ pub fn spin_masked(peer_cpu: Option<u32>, deadline: Option<u64>, mask: u64, foun
     if budget() == 0 || !may_spin(peer_cpu) {
         return false;
     }
+    spin_while_masked(deadline, mask, found)
+}
+
+fn spin_while_masked(deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
     let start = kernel::now_ns();
     let end = deadline.map_or(start + budget(), |deadline| deadline.min(start + budget()));
     let (mut last, mut next_signal_look) = (start, start + 5_000);
