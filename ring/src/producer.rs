@@ -173,10 +173,11 @@ impl Claim<'_> {
     /// Gives back all but the first `len` bytes, for a carrier that took no more. `false`: a nested call has claimed behind
     /// them, so they must be filled.
     pub fn shorten(&self, len: u32) -> bool {
-        let end = |len: u32| self.start + u64::from(len);
+        let own = &self.link.own().tx;
+        let owner = own.lock.owner();
+        let end = |len: u32| stage(owner, self.start + u64::from(len));
         // Relaxed: own word; a compare-exchange only against this thread's own signal handlers.
-        let staged = &self.link.own().tx.staged;
-        staged.compare_exchange(end(self.len), end(len), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        own.staged.compare_exchange(end(self.len), end(len), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Copies `len` bytes to `offset` within the claim.

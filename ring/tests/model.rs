@@ -20,6 +20,8 @@ enum Step {
     Send(Vec<u16>),
     /// A send with a signal handler's send between its claim and its copy.
     SendWithHandler(u16, u16),
+    /// A claim of which only a part is used; with a handler's send behind it, all of it must be.
+    SendShorter(u16, u16, u16),
     /// A claim whose owner dies; the next owner takes the lock over.
     DieSending(u16),
     Receive(u16),
@@ -36,6 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(size(), 0..4).prop_map(Step::Send),
         2 => (size(), size()).prop_map(|(outer, inner)| Step::SendWithHandler(outer, inner)),
+        2 => (size(), size(), prop_oneof![Just(0), size()]).prop_map(|(all, part, inner)| Step::SendShorter(all, part, inner)),
         1 => size().prop_map(Step::DieSending),
         8 => size().prop_map(Step::Receive),
         2 => (size(), size()).prop_map(|(outer, inner)| Step::ReceiveWithHandler(outer, inner)),
@@ -145,6 +148,30 @@ impl Direction<'_> {
         self.tx.tx_lock().note();
         // SAFETY: `bytes` are as long as the claim.
         unsafe { claim.fill(0, bytes.as_ptr(), claim.len()) };
+        self.publish();
+        self.unlock();
+    }
+
+    fn send_shorter(&mut self, all: u16, part: u16, inner: u16) {
+        if self.tx.producer().carrier() == Carrier::Tcp {
+            return;
+        }
+        self.lock();
+        let claim = self.tx.producer().claim(u32::from(all), Entry::Locked).unwrap();
+        let room = u64::from(CAPACITY) - self.in_ring - u64::from(claim.len());
+        let alone = inner == 0 || room == 0;
+        let part = if alone { u32::from(part).min(claim.len()) } else { claim.len() };
+        let bytes = self.next(part as usize);
+        self.sent += u64::from(part);
+        self.in_ring += u64::from(claim.len());
+        if inner > 0 {
+            self.fill(&[inner], Entry::Reentered);
+            self.tx.tx_lock().note();
+        }
+        assert_eq!(claim.shorten(part), alone);
+        self.in_ring -= u64::from(claim.len() - part);
+        // SAFETY: as long as what is used of the claim.
+        unsafe { claim.fill(0, bytes.as_ptr(), part) };
         self.publish();
         self.unlock();
     }
@@ -273,6 +300,7 @@ impl Direction<'_> {
         match step {
             Step::Send(pieces) => self.send(pieces),
             Step::SendWithHandler(outer, inner) => self.send_with_handler(*outer, *inner),
+            Step::SendShorter(all, part, inner) => self.send_shorter(*all, *part, *inner),
             Step::DieSending(len) => self.die_sending(*len),
             Step::Receive(room) => self.receive(usize::from(*room)),
             Step::ReceiveWithHandler(outer, inner) => self.receive_with_handler(*outer, *inner),
