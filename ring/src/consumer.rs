@@ -150,6 +150,18 @@ impl Consumer<'_> {
         self.0.peer().producer.tail.load(Ordering::Acquire)
     }
 
+    /// Notes that `bytes` have been read from TCP in all. Under the lock.
+    pub fn note_taken(&self, bytes: u64) {
+        // Relaxed: own word, under the lock.
+        self.0.own().rx.taken.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What was last noted.
+    pub fn taken(&self) -> u64 {
+        // Relaxed: as above.
+        self.0.own().rx.taken.load(Ordering::Relaxed)
+    }
+
     /// Bytes that wait in the ring, for FIONREAD: a snapshot, at most the capacity.
     pub fn unread(&self) -> u32 {
         if Carrier::of(self.followed()) == Carrier::Tcp {

@@ -126,8 +126,8 @@ pub struct TxState {
 #[repr(C, align(128))]
 pub struct RxState {
     pub(crate) lock: RoleLock,
-    /// The peer's `tail` as last read.
-    pub(crate) peer_tail: AtomicU64,
+    /// Bytes read from TCP, as this side counts them.
+    pub(crate) taken: AtomicU64,
     /// Wakes sent to the peer, for the status.
     pub(crate) wakes: AtomicU64,
     /// Sleeps for data, for the status.
@@ -205,7 +205,7 @@ words! {
     sleepers: SleeperLine { epoch }
     wakes: WakeLine { data, space, local }
     tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps }
-    rx: RxState { lock, peer_tail, wakes, sleeps }
+    rx: RxState { lock, taken, wakes, sleeps }
     prefixes: Prefixes { tx_bytes, rx_bytes, tx, rx, posted }
 }
 
@@ -248,7 +248,7 @@ impl Outbox {
                 wakes: long(),
                 sleeps: long(),
             },
-            rx: RxState { lock: RoleLock::new(), peer_tail: long(), wakes: long(), sleeps: long() },
+            rx: RxState { lock: RoleLock::new(), taken: long(), wakes: long(), sleeps: long() },
             prefixes: Prefixes {
                 tx_bytes: long(),
                 rx_bytes: long(),

@@ -119,6 +119,11 @@ impl RoleLock {
             && self.word.compare_exchange(word, me | waiters, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// Makes it free, in a forked child's copy of private memory: whoever held it is not there.
+    pub fn reset(&self) {
+        self.word.store(0, Ordering::Relaxed);
+    }
+
     /// The word to sleep on.
     pub fn futex(&self) -> &AtomicU32 {
         &self.word

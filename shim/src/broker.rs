@@ -18,6 +18,8 @@ use slipstream_protocol::{
 
 /// Guards the connection. Tried, never waited for.
 static LOCK: Spin = Spin::new();
+/// Held by whoever reads mail.
+static READING: Spin = Spin::new();
 /// The connection, or -1.
 static SOCKET: AtomicI32 = AtomicI32::new(-1);
 /// The broker's mailbox, once it has welcomed us.
@@ -177,8 +179,7 @@ fn send_notice(socket: c_int, kind: Kind, endpoint: &Endpoint, reason: Reason) -
 /// Reads and answers what has come.
 #[cold]
 pub fn read_mail() {
-    // The lock is not held while a letter is worked on, for that may want to send; a second reader finds it busy.
-    static READING: Spin = Spin::new();
+    // LOCK is not held while a letter is worked on, for that may want to send; a second reader finds READING busy.
     if !READING.try_lock() {
         return;
     }
@@ -224,8 +225,7 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
         Kind::Welcome => welcome(fds[0]),
         Kind::Prepare => {
             let prepare: &Prepare = bytemuck::try_from_bytes(message).ok()?;
-            if let Some((endpoint, fd)) = endpoint {
-                endpoint.pin();
+            if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
                 match prepared(endpoint, fd, prepare, fds) {
                     Ok(()) => notice(Kind::Mapped, endpoint, Reason::None),
                     Err(reason) => endpoint.settle(reason),
@@ -235,8 +235,7 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
             Some(())
         }
         Kind::Attach => {
-            if let Some((endpoint, fd)) = endpoint {
-                endpoint.pin();
+            if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
                 match attached(endpoint, fd, fds[0]) {
                     Ok(()) => notice(Kind::Attached, endpoint, Reason::None),
                     Err(reason) => endpoint.settle(reason),
@@ -394,6 +393,7 @@ pub fn descriptor() -> c_int {
 /// In a forked child: the connection is the parent's.
 pub fn after_fork() {
     LOCK.unlock();
+    READING.unlock();
     hang_up();
     RETRY_NS.store(0, Ordering::Relaxed);
 }

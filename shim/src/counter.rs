@@ -1,4 +1,5 @@
-//! A count that costs no locked instruction while the process has one thread.
+//! The count of those who use something and must not lose it meanwhile. It costs no locked instruction while the process
+//! has one thread.
 
 use crate::real;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -8,18 +9,33 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub struct Counter(AtomicU32);
 
 impl Counter {
-    /// Counts up. Ordered before what follows.
-    #[inline(always)]
-    pub fn up(&self) {
-        if real::single_threaded() {
-            // Signal handlers of this one thread come in matched pairs.
-            self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        } else {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
+    /// Starts a life: the owner's own count.
+    pub fn start(&self) {
+        self.0.store(1, Ordering::SeqCst);
     }
 
-    /// Counts down; whether zero was reached.
+    /// Counts up, unless the life is over. Ordered before what follows.
+    #[inline(always)]
+    #[must_use]
+    pub fn up(&self) -> bool {
+        let mut count = self.0.load(Ordering::Relaxed);
+        if real::single_threaded() {
+            // Signal handlers of this one thread come in matched pairs.
+            if count != 0 {
+                self.0.store(count + 1, Ordering::Relaxed);
+            }
+            return count != 0;
+        }
+        while count != 0 {
+            match self.0.compare_exchange_weak(count, count + 1, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+        false
+    }
+
+    /// Counts down; whether the life is over with it.
     #[inline(always)]
     pub fn down(&self) -> bool {
         if real::single_threaded() {
@@ -35,10 +51,5 @@ impl Counter {
     #[inline(always)]
     pub fn get(&self) -> u32 {
         self.0.load(Ordering::SeqCst)
-    }
-
-    /// Forgets (after fork: the other threads are not there).
-    pub fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 }

@@ -88,7 +88,11 @@ pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
         }
         // SAFETY: as in `decode`.
         let endpoint = unsafe { &*(value as *const Endpoint) };
-        endpoint.pin();
+        if !endpoint.pin() {
+            // Buried meanwhile: the word has changed, or is about to.
+            core::hint::spin_loop();
+            continue;
+        }
         // SeqCst on both sides (here: pin, then look; in close: remove, then look at the pins).
         if word.load(Ordering::SeqCst) == value {
             return Some(endpoint);

@@ -7,7 +7,7 @@ use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::epoll;
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor};
+use crate::{broker, config, descriptor, process, roles, tcp};
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -17,6 +17,7 @@ use slipstream_protocol::{Reason, Transport};
 use slipstream_ring::Link;
 use slipstream_ring::carrier::Ready;
 use slipstream_ring::layout::{self, Outbox};
+use slipstream_ring::role::RoleLock;
 use slipstream_ring::verify::Verdict;
 use slipstream_ring::wait::{Wake, Waker};
 
@@ -75,7 +76,7 @@ impl Mapping {
 #[repr(C)]
 pub struct Endpoint {
     next: AtomicPtr<Endpoint>,
-    /// Calls of this process that are inside.
+    /// Calls of this process that are inside, and one for its descriptors together.
     pins: Counter,
     /// Descriptors of this process that name it.
     refs: AtomicU32,
@@ -116,6 +117,8 @@ pub struct Endpoint {
     kept: AtomicI32,
     /// Hint: O_NONBLOCK as last seen.
     pub nonblocking: AtomicU8,
+    /// 1 once this side's receiving was shut down: TCP is looked at each time.
+    pub shut: AtomicU8,
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
     pub looked_ns: AtomicU64,
     /// An error of TCP's that was taken while the ring still had bytes; reported after them.
@@ -126,6 +129,8 @@ pub struct Endpoint {
     pub marks: AtomicU32,
     /// 1 in a forked child until the broker knows that it holds the endpoint, too.
     inherited: AtomicU8,
+    /// Guards `members`; taken inside a set's own lock.
+    pub members_lock: RoleLock,
     /// Registrations in epoll sets, see `readiness::epoll`.
     pub members: AtomicPtr<epoll::Member>,
 }
@@ -157,7 +162,7 @@ impl Endpoint {
     }
 
     fn reset(&self, fd: c_int, family: &'static Family) {
-        // The pins stay: a call that found the endpoint's former life here is about to take its pin back.
+        self.pins.start();
         self.refs.store(1, Ordering::Relaxed);
         self.reason.store(Reason::None as u16, Ordering::Relaxed);
         self.connector.store(0, Ordering::Relaxed);
@@ -176,6 +181,7 @@ impl Endpoint {
             fd.store(-1, Ordering::Relaxed);
         }
         self.nonblocking.store(0, Ordering::Relaxed);
+        self.shut.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);
         self.held_error.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
@@ -259,19 +265,21 @@ impl Endpoint {
 
     /// Holds the endpoint's memory and mappings while a call is inside.
     #[inline(always)]
-    pub fn pin(&self) {
-        self.pins.up();
+    #[must_use]
+    pub fn pin(&self) -> bool {
+        self.pins.up()
     }
 
     #[inline(always)]
     pub fn unpin(&'static self) {
-        if self.pins.down() && self.refs.load(Ordering::SeqCst) == 0 {
+        if self.pins.down() {
             self.bury();
         }
     }
 
+    /// Whether a call is inside, beside the one that asks without a pin of its own.
     pub fn is_pinned(&self) -> bool {
-        self.pins.get() != 0
+        self.pins.get() > 1
     }
 
     pub fn add_ref(&self) {
@@ -280,7 +288,7 @@ impl Endpoint {
 
     /// In a forked child: the other threads are not there.
     pub fn after_fork(&self) {
-        self.pins.reset();
+        self.pins.start();
         self.inherited.store(1, Ordering::Relaxed);
     }
 
@@ -325,22 +333,27 @@ impl Endpoint {
                     self.kept.store(kept, Ordering::SeqCst);
                 }
             } else if last_holder && !link.has_recalled() && link.consumer().unread() > 0 {
-                // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of them.
-                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-                let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+                reset_on_close(fd);
             }
         }
         Closing { linger: Some(last_holder), ..closing }
     }
 
+    /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
+    pub fn exit(&'static self, fd: c_int) {
+        if self.family().holders() == 1
+            && let Some(link) = self.link()
+            && !link.has_recalled()
+            && link.consumer().unread() > 0
+        {
+            reset_on_close(fd);
+        }
+        self.family().lower();
+    }
+
     /// Takes apart what the last call has left.
     #[cold]
     fn bury(&'static self) {
-        // One of the racing last ones does it: the reference count goes from 0 to a value that no descriptor gives it.
-        const BURIED: u32 = 1 << 31;
-        if self.refs.compare_exchange(0, BURIED, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-            return;
-        }
         self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
         let kept = self.kept.swap(-1, Ordering::SeqCst);
         if kept >= 0 {
@@ -447,7 +460,7 @@ impl Endpoint {
         link.post(&posted(&tx), &posted(&rx));
         self.nonblocking.store(u8::from(kernel::is_nonblocking(fd)), Ordering::Relaxed);
         self.phase.store(Phase::Linked as u8, Ordering::Release);
-        epoll::linked(self, fd);
+        epoll::linked(self);
         self.drop_prefixes();
         log::say(Level::Info, |line| line.text("endpoint ").number(self.id()).text(" attached to its pair"));
         Ok(())
@@ -470,7 +483,7 @@ impl Endpoint {
                 self.retire(Reason::Mismatch);
                 true
             }
-            Verdict::Same if self.family().readers.is_empty() && epoll::watches(self) => {
+            Verdict::Same if self.family().readers.is_empty() && epoll::watches(self) && self.take_stock(link) => {
                 let wake = link.set_ready(Ready::Ready);
                 self.deliver(link, wake);
                 log::say(Level::Debug, |line| {
@@ -480,6 +493,17 @@ impl Endpoint {
             }
             Verdict::Same => false,
         }
+    }
+
+    /// Notes how much was read from TCP so far, while the kernel's count is exact: no one is inside a read.
+    fn take_stock(&'static self, link: &Link) -> bool {
+        let entry = roles::enter(link.rx_lock());
+        let consumed = self.any_descriptor().and_then(|fd| tcp::consumed(fd, None));
+        if let Some(consumed) = consumed {
+            link.consumer().note_taken(consumed);
+        }
+        roles::leave(link.rx_lock(), entry, || ());
+        consumed.is_some()
     }
 
     /// Carries a wake out.
@@ -502,6 +526,12 @@ impl Endpoint {
         kernel::reset(self.descriptor(fd));
         Errno(libc::ECONNRESET)
     }
+}
+
+/// Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
+fn reset_on_close(fd: c_int) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
 /// A close under way.
@@ -528,10 +558,11 @@ impl Closing {
         {
             broker::withdraw(endpoint);
         }
-        endpoint.family().lower();
-        if !endpoint.is_pinned() {
-            endpoint.bury();
+        if !process::is_exiting() {
+            endpoint.family().lower();
         }
+        // The descriptors' own pin, last.
+        endpoint.unpin();
     }
 }
 

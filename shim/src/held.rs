@@ -4,7 +4,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::readiness::set::Set;
-use crate::{kernel, real, thread};
+use crate::{hub, kernel, real, thread};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -105,6 +105,7 @@ pub fn init() {
 /// The calling thread ends: what it still holds, it will not give back otherwise.
 extern "C" fn thread_ends(_: *mut c_void) {
     let thread = thread::current();
+    hub::forget();
     let base = thread.held.replace(core::ptr::null_mut());
     if base.is_null() {
         return;

@@ -223,6 +223,11 @@ pub fn poll_until(fd: c_int, events: i16) {
     let _ = ppoll(&mut [libc::pollfd { fd, events, revents: 0 }], None, core::ptr::null());
 }
 
+/// Waits until a descriptor is ready for something, for so many ms at the most.
+pub fn poll_for(fd: c_int, events: i16, ms: u64) {
+    let _ = ppoll(&mut [libc::pollfd { fd, events, revents: 0 }], Some(&timespec(ms * 1_000_000)), core::ptr::null());
+}
+
 /// Wakes every sleeper of a word in shared memory.
 pub fn futex_wake_all(word: &AtomicU32) {
     let _ = call!(futex, word.as_ptr(), libc::FUTEX_WAKE, c_int::MAX);
@@ -304,9 +309,9 @@ pub fn disposition(signal: u32) -> Disposition {
     }
 }
 
-/// A signalfd that is readable while one of `signals` waits for the calling thread.
-pub fn signalfd(signals: u64) -> Result<c_int> {
-    call!(signalfd4, -1i32, &raw const signals, 8, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).map(|fd| fd as c_int)
+/// A signalfd (a new one for -1) that is readable while one of `signals` waits for the calling thread.
+pub fn signalfd(fd: c_int, signals: u64) -> Result<c_int> {
+    call!(signalfd4, fd, &raw const signals, 8, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).map(|fd| fd as c_int)
 }
 
 /// How many CPUs the calling thread may run on.

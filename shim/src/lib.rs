@@ -15,6 +15,7 @@ mod endpoint;
 mod family;
 mod held;
 pub mod hooks;
+mod hub;
 mod kernel;
 mod log;
 mod path;
@@ -48,6 +49,15 @@ extern "C" fn start() {
     process::init();
     descriptor::init();
 }
+
+/// Runs when the program exits, after its own handlers.
+extern "C" fn end() {
+    process::exit();
+}
+
+#[cfg_attr(not(test), unsafe(link_section = ".fini_array"))]
+#[used]
+static END: extern "C" fn() = end;
 
 #[cfg_attr(not(test), unsafe(link_section = ".init_array"))]
 #[used]

@@ -74,7 +74,8 @@ impl<'a> Pieces<'a> {
             let pieces = unsafe { core::slice::from_raw_parts(message.msg_iov, message.msg_iovlen) };
             let asked = pieces.iter().map(|piece| piece.iov_len).sum();
             // SIGPIPE is for a call that has done nothing.
-            kernel::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL).map(|sent| (sent, asked))
+            let quiet = if self.done > 0 { libc::MSG_NOSIGNAL } else { 0 };
+            kernel::sendmsg(fd, message, flags | quiet).map(|sent| (sent, asked))
         })
     }
 

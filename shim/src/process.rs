@@ -1,7 +1,7 @@
 //! Which process this is: the one that the tables were made in, a child that fork made of it, or a vfork child that
 //! borrows its memory.
 
-use crate::{broker, descriptor, kernel, thread};
+use crate::{broker, descriptor, hub, kernel, thread};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 unsafe extern "C" {
@@ -63,6 +63,25 @@ pub fn id() -> u32 {
     PID.load(Ordering::Relaxed)
 }
 
+/// Set once the process exits: its holdings have been given up.
+static EXITING: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the process exits.
+pub fn is_exiting() -> bool {
+    EXITING.load(Ordering::Relaxed) != 0
+}
+
+/// The process exits, with whatever is open.
+pub fn exit() {
+    if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
+        descriptor::for_each_endpoint(|endpoint| {
+            if let Some(fd) = endpoint.any_descriptor() {
+                endpoint.exit(fd);
+            }
+        });
+    }
+}
+
 /// Every endpoint gets one more holder before the child exists, so that none is moved in between.
 pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
@@ -82,6 +101,8 @@ fn become_child(announced: bool) {
     if PID.swap(pid, Ordering::Relaxed) == pid {
         return;
     }
+    hub::forget();
+    EXITING.store(0, Ordering::Relaxed);
     thread::current().forget();
     broker::after_fork();
     descriptor::after_fork(announced);

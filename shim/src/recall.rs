@@ -45,6 +45,18 @@ pub fn answer(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<boo
     done
 }
 
+/// [`answer`], as far as TCP takes it within a moment; for a caller that comes again. `false`: the peer's memory is broken.
+pub fn answer_soon(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    match answer(endpoint, fd, link) {
+        Ok(true) => true,
+        Ok(false) => {
+            kernel::poll_for(endpoint.descriptor(fd), libc::POLLOUT, 10);
+            true
+        }
+        Err(Broken) => false,
+    }
+}
+
 /// [`answer`], under the lock.
 pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<bool, Broken> {
     let producer = link.producer();

@@ -41,7 +41,8 @@ struct Request {
     look: bool,
 }
 
-/// Receives into `pieces`; `real` is the program's own call.
+/// Receives into `pieces`; `real` is the program's own call, made only while nothing has been waited for: after a wait
+/// its descriptor may name something else.
 pub fn receive(
     endpoint: &'static Endpoint,
     fd: c_int,
@@ -50,48 +51,84 @@ pub fn receive(
     flags: c_int,
     real: impl Fn() -> isize,
 ) -> Done {
-    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
-        return by_kernel(endpoint, real);
-    }
-    if link.has_recalled() {
+    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 || link.has_recalled() {
         return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
     let mut request = Request { flags, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
     loop {
+        if link.has_recalled() {
+            // Recalled while we waited: the kernel serves the rest.
+            return Done::Moved(by_tcp(endpoint, fd, pieces, flags));
+        }
         let step = match attempt(endpoint, fd, link, pieces, &mut request) {
             Ok(step) => step,
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
         };
-        let on_tcp = match step {
-            Step::Took(n, more) => {
+        let mut empty = Empty { on_tcp: false, tail: None };
+        match step {
+            Step::Took(n, more) if flags & libc::MSG_PEEK == 0 => {
                 pieces.advance(n);
-                let all = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
-                if pieces.is_empty() || flags & libc::MSG_PEEK != 0 || !(more || all) {
+                if pieces.is_empty() || !(more || flags & libc::MSG_WAITALL != 0) {
                     return Done::Moved(Ok(pieces.done()));
                 }
                 continue;
             }
-            Step::Ended if pieces.done() == 0 => return by_kernel(endpoint, real),
+            Step::Took(n, _)
+                if flags & libc::MSG_WAITALL == 0 || n == pieces.left() || n == link.capacity() as usize =>
+            {
+                return Done::Moved(Ok(n));
+            }
+            // A peek that waits for all: until the peer has published more.
+            Step::Took(n, _) => {
+                if patience.is_over(endpoint, fd) {
+                    return Done::Moved(Ok(n));
+                }
+                empty.tail = Some(link.consumer().head() + n as u64);
+            }
+            Step::Ended => return Done::Moved(Ok(pieces.done())),
             Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
             Step::Failed(errno) => {
                 endpoint.held_error.store(errno.0, Ordering::Relaxed);
                 return Done::Moved(Ok(pieces.done()));
             }
-            Step::Ended => return Done::Moved(Ok(pieces.done())),
-            Step::RingEmpty => false,
-            Step::TcpEmpty => true,
-        };
+            Step::RingEmpty => {}
+            Step::TcpEmpty => empty.on_tcp = true,
+        }
         if pieces.done() > 0 && flags & libc::MSG_WAITALL == 0 {
             return Done::Moved(Ok(pieces.done()));
         }
-        match patience.wait(endpoint, fd, link, on_tcp, request.seen_marks) {
+        if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
+            return Done::Moved(Err(endpoint.fail(fd)));
+        }
+        match patience.wait(endpoint, fd, link, &empty, request.seen_marks) {
             Ok(woken) => request.look = woken == Woken::Tick,
+            // No descriptors to wait with: TCP needs none.
+            Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINVAL)) => {
+                recall::detach(endpoint, Reason::Descriptors)
+            }
             // A partial transfer is a success; the timeout or the signal was for the rest.
             Err(_) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
             Err(errno) => return Done::Moved(Err(errno)),
         }
+    }
+}
+
+/// Where a call found nothing (more), and so what it waits for.
+struct Empty {
+    on_tcp: bool,
+    /// It has seen everything up to this position of the ring, and wants more.
+    tail: Option<u64>,
+}
+
+/// The kernel's call on the endpoint's own socket, for what is left.
+fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
+    let fd = endpoint.descriptor(fd);
+    match held::during(Obligation::Pin(endpoint), || pieces.receive(fd, usize::MAX, flags)) {
+        Ok(n) => Ok(pieces.done() + n),
+        Err(_) if pieces.done() > 0 => Ok(pieces.done()),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -177,16 +214,13 @@ fn in_empty_ring(
         return Ok(Some(Step::Failed(Errno(held))));
     }
     let marks = link.peer_marks();
-    // A call that has something already need not know.
-    if pieces.done() > 0 || (marks == request.seen_marks && !request.look && !looks_now(endpoint)) {
+    // A call that has enough already need not know.
+    let content = pieces.done() > 0 && request.flags & libc::MSG_WAITALL == 0;
+    if content || (marks == request.seen_marks && !request.look && !looks_now(endpoint)) {
         return Ok(Some(Step::RingEmpty));
     }
     request.seen_marks = marks;
     request.look = false;
-    if link.is_recalled() && !recall::answer(endpoint, fd, link)? {
-        // The rest goes as TCP drains; look again soon.
-        request.seen_marks = 0;
-    }
     let fd = endpoint.descriptor(fd);
     let end = tcp::look(fd, 1);
     if end == End::Open {
@@ -219,6 +253,9 @@ fn in_empty_ring(
 
 /// Whether it is time to look at TCP without any hint.
 fn looks_now(endpoint: &Endpoint) -> bool {
+    if endpoint.shut.load(Ordering::Relaxed) != 0 {
+        return true;
+    }
     let now = kernel::now_ns();
     let due = now.wrapping_sub(endpoint.looked_ns.load(Ordering::Relaxed)) >= LOOK_EVERY;
     if due {
@@ -234,8 +271,9 @@ fn on_tcp(
     fd: c_int,
     link: &Link,
     pieces: &Pieces,
-    request: &Request,
+    request: &mut Request,
 ) -> Result<Option<Step>, Broken> {
+    request.seen_marks = link.peer_marks();
     let consumer = link.consumer();
     let before = consumer.look()?;
     let want = pieces.left();
@@ -247,7 +285,7 @@ fn on_tcp(
     let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
     let mut limit = usize::MAX;
     if let Some(until) = until {
-        let consumed = tcp::consumed(fd).ok_or(Broken)?;
+        let consumed = tcp::consumed(fd, Some(consumer.taken())).ok_or(Broken)?;
         if consumed >= until {
             if consumer.follow(turn).is_ok() {
                 endpoint.wake_own(link);
@@ -265,7 +303,12 @@ fn on_tcp(
     let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
     Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {
         // At the boundary the ring has more, perhaps.
-        Ok(n) => Step::Took(n, until.is_some()),
+        Ok(n) => {
+            if request.flags & libc::MSG_PEEK == 0 {
+                consumer.note_taken(consumer.taken() + n as u64);
+            }
+            Step::Took(n, until.is_some())
+        }
         Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,
         Err(errno) => Step::Failed(errno),
     }))
@@ -284,24 +327,34 @@ impl Patience {
         Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None }
     }
 
+    /// Whether the call may not wait at all.
+    fn is_over(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
+        if self.blocking.is_none() {
+            self.ask(endpoint, endpoint.descriptor(fd));
+        }
+        self.blocking == Some(false)
+    }
+
     fn wait(
         &mut self,
         endpoint: &'static Endpoint,
         fd: c_int,
         link: &Link,
-        on_tcp: bool,
+        empty: &Empty,
         seen_marks: u32,
     ) -> Result<Woken, Errno> {
-        let found = || link.consumer().glance() || link.peer_marks() != seen_marks;
+        let found = || {
+            let more = match empty.tail {
+                None => link.consumer().glance(),
+                Some(tail) => link.consumer().peer_tail() != tail,
+            };
+            more || link.peer_marks() != seen_marks
+        };
         let hint = endpoint.nonblocking.load(Ordering::Relaxed) != 0;
-        if self.blocking.is_none() && !hint && !on_tcp && wait::glance_for_a_moment(found) {
+        if self.blocking.is_none() && !hint && !empty.on_tcp && wait::glance_for_a_moment(found) {
             return Ok(Woken::Look);
         }
-        let fd = endpoint.descriptor(fd);
-        if self.blocking.is_none() {
-            self.ask(endpoint, fd);
-        }
-        if self.blocking == Some(false) {
+        if self.is_over(endpoint, fd) {
             return Err(Errno(libc::EAGAIN));
         }
         link.set_cpu(thread::cpu());
@@ -311,8 +364,9 @@ impl Patience {
             Spun::NotFound => {}
         }
         endpoint.adopt();
+        let fd = endpoint.descriptor(fd);
         held::during(Obligation::Pin(endpoint), || {
-            if on_tcp {
+            if empty.on_tcp {
                 wait::sleep_on_tcp(endpoint, fd, link, self.deadline, found)
             } else {
                 wait::sleep(link, Sleep::Data, self.deadline, u64::MAX, found)

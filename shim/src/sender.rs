@@ -52,11 +52,14 @@ pub fn send(
     }
     endpoint.is_ready(link);
     let mut full_since = 0u64;
+    // Whether nothing has been sent or waited for: then the program's own call may serve. After a wait its descriptor may
+    // name something else.
+    let mut fresh = true;
     loop {
         match step(endpoint, fd, link, pieces, flags) {
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
             Ok(Step::Sent(n)) => {
-                full_since = 0;
+                (fresh, full_since) = (false, 0);
                 pieces.advance(n);
                 if pieces.is_empty() {
                     return Done::Moved(Ok(pieces.done()));
@@ -64,12 +67,13 @@ pub fn send(
             }
             Ok(Step::Tcp) => {
                 let sent = held::during(Obligation::Writer(endpoint), || {
-                    if pieces.done() == 0 { Done::Real(real()) } else { rest_through_tcp(fd, pieces, flags) }
+                    if fresh { Done::Real(real()) } else { Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags)) }
                 });
                 endpoint.family().writers.leave();
                 return sent;
             }
             Ok(Step::Full) if link.is_recalled() => {
+                fresh = false;
                 // TCP is full, and what was left in the ring comes first.
                 let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
                 if nonblocking {
@@ -78,6 +82,7 @@ pub fn send(
                 kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT);
             }
             Ok(Step::Full) => {
+                fresh = false;
                 let space = || link.producer().unread() < u64::from(link.capacity()) || link.producer().must_go_back();
                 if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space) == wait::Spun::Found {
                     continue;
@@ -220,19 +225,21 @@ pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: im
 }
 
 /// What the ring did not take goes through TCP, in the same call.
-fn rest_through_tcp(fd: c_int, pieces: &mut Pieces, flags: c_int) -> Done {
+fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
     while !pieces.is_empty() {
-        // Part of the call has succeeded: an error is for the next one. A short count is the kernel's word to stop
-        // (full and non-blocking, a signal, a timeout), unless it comes of our taking a few pieces at a time.
-        match pieces.send(fd, flags) {
+        // A short count is the kernel's word to stop (full and non-blocking, a signal, a timeout), unless it comes of our
+        // taking a few pieces at a time.
+        match pieces.send(endpoint.descriptor(fd), flags) {
             Ok((sent, asked)) => {
                 pieces.advance(sent);
                 if sent < asked {
                     break;
                 }
             }
+            // Where part of the call has succeeded, an error is for the next one.
+            Err(errno) if pieces.done() == 0 => return Err(errno),
             Err(_) => break,
         }
     }
-    Done::Moved(Ok(pieces.done()))
+    Ok(pieces.done())
 }

@@ -5,6 +5,7 @@ use crate::held::{self, Obligation};
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
+use crate::readiness::levels;
 use crate::{broker, config, descriptor, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -169,12 +170,6 @@ pub fn is_watched(fd: c_int) -> bool {
     matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled))
 }
 
-/// Whether a descriptor is a linked endpoint.
-#[inline]
-pub fn is_managed(fd: c_int) -> bool {
-    matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(endpoint)) if endpoint.phase() == Phase::Linked)
-}
-
 /// A sending call whose bytes only TCP can carry.
 pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
@@ -217,7 +212,11 @@ pub fn object(fd: c_int, reason: Reason) {
 pub fn unseen_bytes(fd: c_int, incoming: bool) -> usize {
     let Some(endpoint) = descriptor::pin(fd) else { return 0 };
     let bytes = endpoint.link().map_or(0, |link| match incoming {
-        true => link.consumer().unread() as usize,
+        true => {
+            // Following the sender's turns on the way: what it has put into the ring counts, whoever has looked so far.
+            levels::has_bytes(endpoint, link, fd);
+            link.consumer().unread() as usize
+        }
         false => link.producer().unread().min(u64::from(link.capacity())) as usize,
     });
     endpoint.unpin();

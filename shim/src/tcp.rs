@@ -18,6 +18,7 @@ struct Info {
 /// States in which the peer's FIN has been received: it counts as one byte of `received`.
 const AFTER_FIN: [u8; 4] = [6, 8, 9, 11]; // TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
 const ESTABLISHED: u8 = 1;
+const CLOSE: u8 = 7;
 
 fn info(fd: c_int) -> Result<Info> {
     let mut info = Info { state: 0, skipped: [0; 119], acked: 0, received: 0 };
@@ -46,13 +47,17 @@ pub fn written(fd: c_int, connector: bool) -> Option<u64> {
     }
 }
 
-/// Bytes read from TCP so far. Exact while no one reads.
-pub fn consumed(fd: c_int) -> Option<u64> {
+/// Bytes read from TCP so far. Exact while no one reads. `counted` is the caller's own count, for a connection that has
+/// ended both ways: the kernel does not tell then whether a FIN is among what it received.
+pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {
     loop {
         let before = info(fd).ok()?;
         let queued = kernel::ioctl_int(fd, libc::FIONREAD).ok()?;
         let after = info(fd).ok()?;
         if after.received == before.received && after.state == before.state {
+            if before.state == CLOSE {
+                return counted;
+            }
             let fin = u64::from(AFTER_FIN.contains(&before.state));
             return Some(before.received.wrapping_sub(fin).wrapping_sub(queued as u64));
         }

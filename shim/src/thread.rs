@@ -4,6 +4,7 @@
 use crate::held::Obligation;
 use crate::{kernel, process};
 use core::cell::Cell;
+use core::ffi::c_int;
 use core::sync::atomic::{AtomicIsize, Ordering};
 
 /// See the module.
@@ -14,6 +15,9 @@ pub struct Thread {
     /// What it holds, see `held`.
     pub held: Cell<*mut Obligation>,
     pub held_count: Cell<usize>,
+    /// Its epoll set for waits of its own, and its signalfd, plus one; 0: not made yet. See `hub`.
+    pub hub: Cell<c_int>,
+    pub signals: Cell<c_int>,
     /// How often spinning has been in vain since it last paid, see `wait`.
     pub spin_debt: Cell<u32>,
 }

@@ -6,6 +6,7 @@
 //! pending ones itself, and decides by their dispositions, as the kernel would, whether the call ends with EINTR.
 
 use crate::endpoint::Endpoint;
+use crate::hub::{self, Hub};
 use crate::kernel::{self, Disposition, Errno};
 use crate::{config, real, thread};
 use core::ffi::c_int;
@@ -15,6 +16,8 @@ use slipstream_ring::wait::Sleep;
 
 /// How often a sleeper looks by itself whether its peer still lives.
 const TICK: u64 = 1_000_000_000;
+/// How often a sleeper with a deadline looks for local events.
+const SLICE: u64 = 20_000_000;
 /// The spin before any thought of signals: about what a system call would take.
 const SHORT: u32 = 24;
 /// `SLIPSTREAM_SPIN_US=auto`, in ns.
@@ -169,7 +172,9 @@ pub fn sleep(
     if found() {
         return Ok(Woken::Look);
     }
-    let tick = kernel::now_ns() + limit.min(TICK);
+    // With a deadline every handler ends the call, which only the wait on one word can tell: local events must do with a look now and then.
+    let limit = if deadline.is_some() { limit.min(SLICE) } else { limit.min(TICK) };
+    let tick = kernel::now_ns() + limit;
     let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
     let former = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
     let asleep = Asleep::now();
@@ -204,43 +209,27 @@ pub fn sleep_on_tcp(
     deadline: Option<u64>,
     found: impl Fn() -> bool,
 ) -> Result<Woken, Errno> {
+    let hub = Hub::take()?;
     let mask = kernel::block_signals();
-    let hub = kernel::epoll_create();
-    let signals = kernel::signalfd(!mask);
-    let result = match (hub, signals) {
-        (Ok(hub), Ok(signals)) => {
-            let _ = kernel::epoll_ctl(
-                hub,
-                libc::EPOLL_CTL_ADD,
-                endpoint.own_bell(),
-                (libc::EPOLLIN | libc::EPOLLET) as u32,
-                0,
-            );
-            // The bell may have been rung before: only what comes after this counts.
-            let _ = kernel::epoll_harvest(hub, &mut [libc::epoll_event { events: 0, u64: 0 }]);
-            let _ = link.arm(Sleep::Poll);
-            if found() {
-                Ok(Woken::Look)
-            } else {
-                let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
-                let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
-                match kernel::ppoll(
-                    &mut [on(fd), on(hub), on(signals)],
-                    Some(&kernel::timespec(wait)),
-                    core::ptr::null(),
-                ) {
-                    Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => Err(Errno(libc::EAGAIN)),
-                    Ok(0) => Ok(Woken::Tick),
-                    Ok(_) => Ok(Woken::Look),
-                    Err(errno) => Err(errno),
-                }
-            }
+    let result = hub::signals(!mask).and_then(|signals| {
+        hub.listen(endpoint.own_bell());
+        hub.clear();
+        let _ = link.arm(Sleep::Poll);
+        if found() {
+            return Ok(Woken::Look);
         }
-        _ => Err(Errno(libc::ENOBUFS)),
-    };
-    for fd in [hub, signals].into_iter().flatten() {
-        kernel::close(fd);
-    }
+        let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
+        let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
+        let mut all = [on(fd), on(hub.fd()), on(signals)];
+        match kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()) {
+            Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => Err(Errno(libc::EAGAIN)),
+            Ok(0) => Ok(Woken::Tick),
+            Ok(_) => Ok(Woken::Look),
+            Err(errno) => Err(errno),
+        }
+    });
+    hub.leave(endpoint.own_bell());
+    hub.give();
     let interrupted = deliver(mask, deadline.is_some());
     // The cancellation's signal may have been among those held back.
     real::test_cancel();

@@ -2,7 +2,7 @@
 
 use crate::hooks::io::hooks;
 use crate::real::Real;
-use crate::{descriptor, kernel, real, recall, stream};
+use crate::{descriptor, kernel, process, real, recall, stream};
 use core::ffi::{c_char, c_int, c_void};
 use slipstream_protocol::Reason;
 
@@ -72,6 +72,18 @@ hooks! {
     fn posix_spawn_file_actions_adddup2(actions: *mut c_void, fd: c_int, copy: c_int) -> c_int {
         stream::leave_ring(fd, Reason::Exec);
         real!(fn posix_spawn_file_actions_adddup2(actions: *mut c_void, fd: c_int, copy: c_int) -> c_int)
+    }
+
+    /// _exit(2), which does not return
+    fn _exit(status: c_int) -> c_int {
+        process::exit();
+        real!(fn _exit(status: c_int) -> c_int)
+    }
+
+    /// _Exit(3), which does not return
+    fn _Exit(status: c_int) -> c_int {
+        process::exit();
+        real!(fn _Exit(status: c_int) -> c_int)
     }
 
     /// system(3)

@@ -35,20 +35,30 @@ unsafe fn fill_header(message: *mut msghdr, done: &Done) {
     }
 }
 
+/// A receive of the read family: unlike recv, read of nothing waits for nothing.
+fn read_into(fd: c_int, pieces: &[iovec], flags: c_int, real: impl Fn() -> ssize_t) -> Done {
+    if pieces.iter().all(|piece| piece.iov_len == 0) {
+        Done::Real(real())
+    } else {
+        stream::receive(fd, pieces, flags, real)
+    }
+}
+
 hooks! {
     /// read(2)
     fn read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t {
-        size(stream::receive(fd, &piece(buffer, len), 0, || real!(fn read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t)))
+        let real = || real!(fn read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t);
+        size(read_into(fd, &piece(buffer, len), 0, real))
     }
 
     /// read(2), glibc's alias
     fn __read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t {
-        size(stream::receive(fd, &piece(buffer, len), 0, || real!(fn __read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t)))
+        size(read_into(fd, &piece(buffer, len), 0, || real!(fn __read(fd: c_int, buffer: *mut c_void, len: size_t) -> ssize_t)))
     }
 
     /// read(2), fortified
     fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t {
-        size(stream::receive(fd, &piece(buffer, len.min(room)), 0, || {
+        size(read_into(fd, &piece(buffer, len.min(room)), 0, || {
             real!(fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t)
         }))
     }
@@ -59,7 +69,7 @@ hooks! {
         let Some(pieces) = (unsafe { pieces(iov, count as u32 as usize) }) else {
             return real!(fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t);
         };
-        size(stream::receive(fd, pieces, 0, || real!(fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t)))
+        size(read_into(fd, pieces, 0, || real!(fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t)))
     }
 
     /// preadv2(2): the one positioned read that a socket may serve (offset -1)
@@ -69,7 +79,7 @@ hooks! {
         match unsafe { pieces(iov, count as u32 as usize) } {
             Some(pieces) if offset == -1 => {
                 let nowait = if flags & libc::RWF_NOWAIT != 0 { libc::MSG_DONTWAIT } else { 0 };
-                size(stream::receive(fd, pieces, nowait, real))
+                size(read_into(fd, pieces, nowait, real))
             }
             _ => real(),
         }
@@ -136,7 +146,7 @@ hooks! {
 
     /// recvmmsg(2)
     fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int {
-        if !stream::is_managed(fd) {
+        if !stream::is_watched(fd) {
             return real!(fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int);
         }
         let mut flags = flags;

@@ -97,7 +97,9 @@ hooks! {
                 endpoint.deliver(link, wake);
             }
             endpoint.tcp_hint.store(1, Ordering::Relaxed);
-            endpoint.looked_ns.store(0, Ordering::Relaxed);
+            if how != libc::SHUT_WR {
+                endpoint.shut.store(1, Ordering::Relaxed);
+            }
             endpoint.wake_own(link);
         }
         if let Some(endpoint) = endpoint {

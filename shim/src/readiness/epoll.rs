@@ -37,7 +37,8 @@ pub fn control(
         recall::detach(endpoint, Reason::EpollForeign);
         return None;
     }
-    set.locked(|| {
+    let mut unserved = false;
+    let result = set.locked(|| {
         let member = set::find(endpoint, set, fd);
         Some(match (op, event) {
             (libc::EPOLL_CTL_ADD, Some(event)) => match member {
@@ -52,11 +53,12 @@ pub fn control(
                         set.refire(member);
                         Ok(())
                     }
-                    Some(member) => {
-                        set::remove(member);
-                        Err(Errno(libc::ENOMEM))
+                    // No memory or no descriptor for it: TCP needs none.
+                    failed => {
+                        failed.inspect(|member| set::remove(member));
+                        unserved = true;
+                        return None;
                     }
-                    None => Err(Errno(libc::ENOMEM)),
                 },
             },
             (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_managed()) {
@@ -79,7 +81,11 @@ pub fn control(
             // The kernel is to judge.
             _ => return None,
         })
-    })?
+    });
+    if unserved {
+        recall::detach(endpoint, Reason::Descriptors);
+    }
+    result?
 }
 
 /// A set is about to be watched as a descriptor itself.
@@ -126,15 +132,20 @@ pub fn noted(
 }
 
 /// An endpoint has been linked: all its registrations move into their sets' hubs.
-pub fn linked(endpoint: &'static Endpoint, _fd: c_int) {
-    set::each(endpoint, |member| {
-        if !member.is_managed()
-            && let Some(epoll) = member.set().descriptor()
-        {
-            linked_in(endpoint, member.set(), epoll);
+pub fn linked(endpoint: &'static Endpoint) {
+    let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
+    while let Some(member) = set::each(endpoint, unmanaged) {
+        let set = member.set();
+        if set.nested.load(Ordering::SeqCst) != 0 {
+            return recall::detach(endpoint, Reason::EpollForeign);
         }
-        false
-    });
+        let Some(epoll) = set.descriptor() else { return };
+        linked_in(endpoint, set, epoll);
+        if !member.is_managed() {
+            // No memory or no descriptor for it: TCP needs none.
+            return recall::detach(endpoint, Reason::Descriptors);
+        }
+    }
 }
 
 fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
@@ -233,8 +244,12 @@ impl Set {
     /// Reports what is ready among the hot members into `events`. Under the lock.
     fn collect(&self, events: &mut [libc::epoll_event]) -> usize {
         let mut count = 0;
+        let mut next = None;
         self.each_hot(|member| {
-            let Some(slot) = events.get_mut(count) else { return true };
+            let Some(slot) = events.get_mut(count) else {
+                next = next.or(Some(member));
+                return true;
+            };
             let ready = member.report();
             if ready == 0 {
                 let idle = member.idle.load(Ordering::Relaxed) + 1;
@@ -246,6 +261,10 @@ impl Set {
             count += 1;
             true
         });
+        // Those that found no room come first next time.
+        if let Some(next) = next.filter(|_| count > 0) {
+            self.rotate_hot(next);
+        }
         count
     }
 
@@ -411,7 +430,7 @@ pub fn wait(
         });
     }
     if let Some(found) = set.locked(|| set.look(epoll, events))
-        && (found > 0 || timeout == Some(0))
+        && (found > 0 || (timeout == Some(0) && mask.is_none()))
     {
         return Ok(found);
     }

@@ -54,7 +54,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
 }
 
 /// Whether the ring holds bytes, following the sender's turns on the way.
-fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
+pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
     loop {
         if !link.consumer().glance() {
             return false;
@@ -71,17 +71,19 @@ fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
                 None
             }
             Ok(Look::Tcp { until: None, .. }) => Some(false),
-            Ok(Look::Tcp { turn, until: Some(until) }) => match tcp::consumed(endpoint.descriptor(fd)) {
-                Some(consumed) if consumed >= until => {
-                    let _ = link.consumer().follow(turn);
-                    None
+            Ok(Look::Tcp { turn, until: Some(until) }) => {
+                match tcp::consumed(endpoint.descriptor(fd), Some(link.consumer().taken())) {
+                    Some(consumed) if consumed >= until => {
+                        let _ = link.consumer().follow(turn);
+                        None
+                    }
+                    // TCP's own bytes come first; the kernel tells of them.
+                    _ => {
+                        endpoint.tcp_hint.store(1, Ordering::Relaxed);
+                        Some(false)
+                    }
                 }
-                // TCP's own bytes come first; the kernel tells of them.
-                _ => {
-                    endpoint.tcp_hint.store(1, Ordering::Relaxed);
-                    Some(false)
-                }
-            },
+            }
         };
         roles::leave(lock, entry, || ());
         if let Some(answer) = answer {

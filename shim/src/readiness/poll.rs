@@ -6,12 +6,14 @@
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
+use crate::hub::Hub;
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll;
 use crate::readiness::levels::{self, READABLE};
-use crate::{descriptor, real, stream, wait};
+use crate::{descriptor, real, recall, stream, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
+use slipstream_protocol::Reason;
 use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
 
@@ -82,7 +84,7 @@ fn wait(
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
     let found = look(polls, guests)?;
-    if found > 0 || timeout == Some(0) {
+    if found > 0 || (timeout == Some(0) && mask.is_none()) {
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
@@ -112,10 +114,24 @@ fn wait_blocked(
             return Ok(found);
         }
     }
-    let hub = kernel::epoll_create()?;
-    let result = sleep(polls, guests, deadline, mask, hub);
-    kernel::close(hub);
+    let hub = Hub::take();
+    match &hub {
+        Ok(hub) => bells(guests).for_each(|bell| hub.listen(bell)),
+        // Without descriptors to wait with: TCP needs none.
+        Err(_) => {
+            guests.iter().filter_map(link_of).for_each(|(endpoint, _)| recall::detach(endpoint, Reason::Descriptors))
+        }
+    }
+    let result = sleep(polls, guests, deadline, mask, hub.as_ref().ok());
+    if let Ok(hub) = hub {
+        bells(guests).for_each(|bell| hub.leave(bell));
+        hub.give();
+    }
     result
+}
+
+fn bells(guests: &[Obligation]) -> impl Iterator<Item = c_int> {
+    guests.iter().filter_map(link_of).map(|(endpoint, _)| endpoint.own_bell())
 }
 
 fn sleep(
@@ -123,17 +139,12 @@ fn sleep(
     guests: &[Obligation],
     deadline: Option<u64>,
     mask: u64,
-    hub: c_int,
+    hub: Option<&Hub>,
 ) -> Result<usize, Errno> {
-    for (endpoint, _) in guests.iter().filter_map(link_of) {
-        // The same bell twice is refused, and is there once.
-        let _ =
-            kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), (libc::EPOLLIN | libc::EPOLLET) as u32, 0);
-    }
     loop {
-        // What was rung until now is in the look that follows the arming.
-        let mut rung = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        while kernel::epoll_harvest(hub, &mut rung) == Ok(rung.len()) {}
+        if let Some(hub) = hub {
+            hub.clear();
+        }
         for (endpoint, link) in guests.iter().filter_map(link_of) {
             endpoint.adopt();
             let _ = link.arm(Sleep::Poll);
@@ -143,7 +154,7 @@ fn sleep(
             return Ok(found);
         }
         let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
-        kernel_poll(polls, hub, left.as_ref(), mask)?;
+        kernel_poll(polls, hub.map_or(-1, Hub::fd), left.as_ref(), mask)?;
         let found = look(polls, guests)?;
         if found > 0 || deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
             return Ok(found);

@@ -238,6 +238,26 @@ impl Set {
         }
     }
 
+    /// Puts the members from `member` on before those that come first now. Under the lock.
+    pub fn rotate_hot(&self, member: &'static Member) {
+        let first = self.hot.load(Ordering::Relaxed);
+        let wanted = core::ptr::from_ref(member).cast_mut();
+        let mut last_before = None;
+        let mut last = None;
+        self.each_hot(|other| {
+            if core::ptr::eq(other, member) {
+                last_before = last;
+            }
+            last = Some(other);
+            true
+        });
+        if let (Some(last_before), Some(last)) = (last_before, last) {
+            last_before.next_hot.store(core::ptr::null_mut(), Ordering::Relaxed);
+            last.next_hot.store(first, Ordering::Relaxed);
+            self.hot.store(wanted, Ordering::Relaxed);
+        }
+    }
+
     /// Walks the hot members; `keep` says which stay hot. Under the lock.
     pub fn each_hot(&self, mut keep: impl FnMut(&'static Member) -> bool) {
         let mut place = &self.hot;
@@ -265,16 +285,31 @@ pub fn find(endpoint: &'static Endpoint, set: &'static Set, fd: c_int) -> Option
 
 /// The first of an endpoint's registrations that `wanted` takes.
 pub fn each(endpoint: &'static Endpoint, mut wanted: impl FnMut(&'static Member) -> bool) -> Option<&'static Member> {
-    let mut pointer = endpoint.members.load(Ordering::Acquire);
-    while !pointer.is_null() {
-        // SAFETY: as in `each_hot`.
-        let member: &'static Member = unsafe { &*pointer };
-        if wanted(member) {
-            return Some(member);
-        }
-        pointer = member.next_of_endpoint.load(Ordering::Acquire);
+    // Most endpoints are in no set.
+    if endpoint.members.load(Ordering::Acquire).is_null() {
+        return None;
     }
-    None
+    with_members(endpoint, || {
+        let mut pointer = endpoint.members.load(Ordering::Relaxed);
+        while !pointer.is_null() {
+            // SAFETY: as in `each_hot`.
+            let member: &'static Member = unsafe { &*pointer };
+            if wanted(member) {
+                return Some(member);
+            }
+            pointer = member.next_of_endpoint.load(Ordering::Relaxed);
+        }
+        None
+    })
+}
+
+/// Runs `work` with an endpoint's list to itself. Lock order: a set's, then an endpoint's. May be entered again by the
+/// thread that is in it.
+fn with_members<T>(endpoint: &'static Endpoint, work: impl FnOnce() -> T) -> T {
+    let entry = roles::enter(&endpoint.members_lock);
+    let result = work();
+    roles::leave(&endpoint.members_lock, entry, || ());
+    result
 }
 
 /// Notes a registration. Under the set's lock.
@@ -297,8 +332,10 @@ pub fn add(
     // SAFETY: just taken from the slab: nobody else has it.
     unsafe { *member.armed.get() = None };
     member.seen_tail.store(u64::MAX, Ordering::Relaxed);
-    member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
-    endpoint.members.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
+    with_members(endpoint, || {
+        member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
+        endpoint.members.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
+    });
     Some(member)
 }
 
@@ -320,20 +357,24 @@ pub fn remove(member: &'static Member) {
         let _ = kernel::epoll_ctl(hub, op, endpoint.own_bell(), events, token);
     }
     set.each_hot(|other| !core::ptr::eq(other, member));
-    let mut place = &endpoint.members;
-    loop {
-        let pointer = place.load(Ordering::Relaxed);
-        if pointer.is_null() {
-            break;
+    let found = with_members(endpoint, || {
+        let mut place = &endpoint.members;
+        loop {
+            let pointer = place.load(Ordering::Relaxed);
+            if pointer.is_null() {
+                return false;
+            }
+            // SAFETY: as in `each_hot`.
+            let other: &'static Member = unsafe { &*pointer };
+            if core::ptr::eq(other, member) {
+                place.store(other.next_of_endpoint.load(Ordering::Relaxed), Ordering::Release);
+                return true;
+            }
+            place = &other.next_of_endpoint;
         }
-        // SAFETY: as in `each_hot`.
-        let other: &'static Member = unsafe { &*pointer };
-        if core::ptr::eq(other, member) {
-            place.store(other.next_of_endpoint.load(Ordering::Relaxed), Ordering::Release);
-            MEMBERS.give(member);
-            break;
-        }
-        place = &other.next_of_endpoint;
+    });
+    if found {
+        MEMBERS.give(member);
     }
 }
 
@@ -343,7 +384,20 @@ pub fn after_fork() {
         if let descriptor::Entry::Set(set) = entry {
             set.inherited.store(1, Ordering::Relaxed);
             set.sleepers.store(0, Ordering::Relaxed);
+            // A thread that is not here may have been at the list.
+            set.lock.reset();
+            set.hot.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
+    });
+    descriptor::for_each_endpoint(|endpoint| {
+        endpoint.members_lock.reset();
+        each(endpoint, |member| {
+            member.is_hot.store(0, Ordering::Relaxed);
+            if member.is_live() {
+                member.set().heat(member);
+            }
+            false
+        });
     });
     MEMBERS.after_fork();
     SETS.after_fork();

@@ -1,0 +1,75 @@
+//! The calling thread's own epoll set, for waits in which TCP sockets and doorbells meet: the doorbells are in it,
+//! edge-triggered, and it stands beside the sockets. Made once per thread, numbered high, closed when the thread ends.
+
+use crate::{descriptor, kernel, thread};
+use core::cell::Cell;
+use core::ffi::c_int;
+
+/// The thread's hub, for one wait. A signal handler's wait within a wait has one of its own.
+pub struct Hub {
+    fd: c_int,
+}
+
+impl Hub {
+    /// `Err` without descriptors.
+    pub fn take() -> kernel::Result<Self> {
+        let place = &thread::current().hub;
+        match place.replace(0) {
+            0 => Ok(Self { fd: descriptor::raise(kernel::epoll_create()?)? }),
+            fd => Ok(Self { fd: fd - 1 }),
+        }
+    }
+
+    pub fn fd(&self) -> c_int {
+        self.fd
+    }
+
+    /// Listens to a doorbell. What it rang before counts as an event too: [`Hub::clear`].
+    pub fn listen(&self, bell: c_int) {
+        // The same bell twice is refused, and is there once.
+        let _ = kernel::epoll_ctl(self.fd, libc::EPOLL_CTL_ADD, bell, (libc::EPOLLIN | libc::EPOLLET) as u32, 0);
+    }
+
+    /// Stops listening.
+    pub fn leave(&self, bell: c_int) {
+        let _ = kernel::epoll_ctl(self.fd, libc::EPOLL_CTL_DEL, bell, 0, 0);
+    }
+
+    /// Takes what was rung until now: it is in the look that follows the arming.
+    pub fn clear(&self) {
+        let mut rung = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        while kernel::epoll_harvest(self.fd, &mut rung) == Ok(rung.len()) {}
+    }
+
+    /// Gives it back for the thread's next wait.
+    pub fn give(self) {
+        let place = &thread::current().hub;
+        if place.get() == 0 {
+            place.set(self.fd + 1);
+        } else {
+            descriptor::close_own(self.fd);
+        }
+    }
+}
+
+/// The thread's signalfd, readable while one of `signals` waits for it.
+pub fn signals(signals: u64) -> kernel::Result<c_int> {
+    let place = &thread::current().signals;
+    if place.get() == 0 {
+        place.set(descriptor::raise(kernel::signalfd(-1, signals)?)? + 1);
+    } else {
+        kernel::signalfd(place.get() - 1, signals)?;
+    }
+    Ok(place.get() - 1)
+}
+
+/// The calling thread ends, or is a forked child's: its descriptors are the parent's too.
+pub fn forget() {
+    let thread = thread::current();
+    let close = |place: &Cell<c_int>| match place.replace(0) {
+        0 => {}
+        fd => descriptor::close_own(fd - 1),
+    };
+    close(&thread.hub);
+    close(&thread.signals);
+}
