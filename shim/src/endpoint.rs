@@ -354,11 +354,16 @@ impl Endpoint {
     /// Takes apart what the last call has left.
     #[cold]
     fn bury(&'static self) {
-        self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
         let kept = self.kept.swap(-1, Ordering::SeqCst);
         if kept >= 0 {
             descriptor::close_own(kept);
+            // Only now has the connection ended.
+            if let Some(link) = self.link() {
+                let wake = link.mark_end();
+                self.deliver(link, wake);
+            }
         }
+        self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
         self.own_map.release();
         self.peer_map.release();
         for fd in [&self.own_bell, &self.peer_bell, &self.socket] {
@@ -547,8 +552,10 @@ impl Closing {
     pub fn finish(self) {
         let endpoint = self.endpoint;
         let Some(last_holder) = self.linger else { return };
+        // While a call is inside, the connection lives on; `bury` ends it.
         if let Some(link) = endpoint.link()
             && last_holder
+            && endpoint.kept.load(Ordering::SeqCst) < 0
         {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);

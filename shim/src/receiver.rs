@@ -11,6 +11,7 @@ use crate::{carrier, recall, roles, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
+use slipstream_ring::layout::{MARK_END, MARK_GONE};
 use slipstream_ring::wait::Sleep;
 use slipstream_ring::{Broken, Link, Look};
 
@@ -93,7 +94,8 @@ pub fn receive(
                 endpoint.held_error.store(errno.0, Ordering::Relaxed);
                 return Done::Moved(Ok(pieces.done()));
             }
-            Step::RingEmpty => {}
+            // The peer says that it has ended, but TCP does not show it yet: it will at any moment.
+            Step::RingEmpty => empty.on_tcp = request.seen_marks & (MARK_END | MARK_GONE) != 0,
             Step::TcpEmpty => empty.on_tcp = true,
         }
         if pieces.done() > 0 && flags & libc::MSG_WAITALL == 0 {
@@ -103,7 +105,7 @@ pub fn receive(
             return Done::Moved(Err(endpoint.fail(fd)));
         }
         match patience.wait(endpoint, fd, link, &empty, request.seen_marks) {
-            Ok(woken) => request.look = woken == Woken::Tick,
+            Ok(woken) => request.look = empty.on_tcp || woken == Woken::Tick,
             // No descriptors to wait with: TCP needs none.
             Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINVAL)) => {
                 recall::detach(endpoint, Reason::Descriptors)
