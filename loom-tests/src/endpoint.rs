@@ -180,6 +180,23 @@ impl Endpoint {
         }
     }
 
+    /// Answers a recall: what is left behind goes through TCP, then everything. Under the lock.
+    pub fn answer(&self) {
+        let tx = self.link.producer();
+        loop {
+            let (position, left) = tx.left_behind().unwrap();
+            if left == 0 {
+                return self.deliver(tx.go_back());
+            }
+            // One at a time, as a TCP that is nearly full takes them.
+            let mut byte = 0;
+            // SAFETY: room for one byte, which is left behind.
+            unsafe { tx.copy_back(position, &mut byte, 1) };
+            self.tx.write(&[byte]);
+            tx.note_resent(position + 1);
+        }
+    }
+
     /// Tells this endpoint's own sleepers to look again.
     pub fn wake_own(&self) {
         self.link.local().fetch_add(1, Ordering::SeqCst);

@@ -131,7 +131,7 @@ impl<'a> Producer<'a> {
         Wake::after_publishing(self.0.own(), self.0.peer(), &[Sleep::Data, Sleep::Poll])
     }
 
-    fn take_turn(&self, boundary: u64) {
+    pub(crate) fn take_turn(&self, boundary: u64) {
         let line = &self.0.own().producer;
         let next = line.turn.own().wrapping_add(1);
         line.boundary[(next & 1) as usize].store(boundary, Ordering::Relaxed);

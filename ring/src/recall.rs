@@ -4,12 +4,17 @@
 //! From its recall on an endpoint reads and writes TCP only, in all its holders, for good. The sender's side notices it by
 //! the mark that its receives and sends look at anyway. A sender that publishes at the same moment sees the mark in its
 //! look after the publication (SYNC POINT recall), so nothing stays behind.
+//!
+//! A sender that goes back at the same moment looks for the mark after its turn, and the receiver for the turn after its
+//! mark: at least one sees the other. The sender then stays in the ring until it has sent all again; the receiver learns
+//! that it came too late ([`Consumer::is_stranded`](crate::Consumer::is_stranded)). The mark comes before
+//! [`Ready::Never`](crate::carrier::Ready::Never), so that whoever goes back for that sees it, too.
 
 use crate::carrier::Carrier;
 use crate::layout::MARK_RECALL;
-use crate::sync::{Ordering, Word, at, total_order};
+use crate::sync::{Ordering, Word, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
-use crate::{Broken, Link, Producer};
+use crate::{Broken, Consumer, Link, Producer};
 
 impl Link {
     /// Reads the ring no more. Under both role locks, with the own sending back on TCP.
@@ -37,7 +42,35 @@ impl Link {
     }
 }
 
+impl Consumer<'_> {
+    /// Whether the sender had gone back before it could see this side's recall, and has left bytes in the ring that it
+    /// may not send again: later ones are on TCP already. Under the lock, after [`Link::recall`].
+    pub fn is_stranded(&self) -> bool {
+        let (own, peer) = (&self.0.own().consumer, self.0.peer());
+        // SYNC POINT recall, too late: SeqCst, after our mark; partner in `try_go_back`.
+        let turn = peer.producer.turn.load(Ordering::SeqCst);
+        let tail = peer.producer.tail.load(Ordering::Acquire);
+        // Relaxed: written before the turn of a sender that has answered.
+        let answered = peer.tx.resent.load(Ordering::Relaxed) == tail && !planted("recall: sees the answer");
+        Carrier::of(turn) == Carrier::Tcp && turn != own.followed.own() && tail != own.head.own() && !answered
+    }
+}
+
 impl Producer<'_> {
+    /// As [`Producer::go_back`], unless the receiver has recalled. `None`: what is [`Producer::left_behind`] comes first.
+    pub fn try_go_back(&self) -> Option<Wake> {
+        let wake = self.go_back();
+        // SYNC POINT recall, too late: SeqCst, after our turn; partner in `Consumer::is_stranded`.
+        let marks = self.0.peer().producer.marks.load(at("recall/look", Ordering::SeqCst));
+        if marks & MARK_RECALL == 0 || planted("go_back: looks for a recall") {
+            return Some(wake);
+        }
+        // Nothing has been sent over TCP since, so the turn can be taken back. Its boundary is read by nobody any more:
+        // the recall came after the receiver's last look. Nor does anyone sleep for it: the recall has woken them.
+        self.take_turn(0);
+        None
+    }
+
     /// The bytes that are to be sent again: their first position and their number, 0 when all have been. Under the lock.
     pub fn left_behind(&self) -> Result<(u64, u32), Broken> {
         let own = self.0.own();

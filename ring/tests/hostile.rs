@@ -153,7 +153,20 @@ fn turn(link: &Link) {
     let (lock, tx) = (link.tx_lock(), link.producer());
     assert_eq!(lock.try_lock(1), Entry::Locked);
     match tx.carrier() {
-        Carrier::Ring => link.deliver(tx.go_back(), &Nobody),
+        Carrier::Ring => match tx.try_go_back() {
+            Some(wake) => link.deliver(wake, &Nobody),
+            None => {
+                // A shim answers until nothing is left; the peer may change its mind about that at any time.
+                if let Ok((position, left)) = tx.left_behind() {
+                    assert!(left <= CAPACITY);
+                    let mut bytes = vec![0; left as usize];
+                    // SAFETY: as long as what is left.
+                    unsafe { tx.copy_back(position, bytes.as_mut_ptr(), left) };
+                    tx.note_resent(position + u64::from(left));
+                }
+                link.deliver(tx.go_back(), &Nobody);
+            }
+        },
         Carrier::Tcp if tx.may_switch() => {
             if let Err(wake) = tx.switch(5) {
                 link.deliver(wake, &Nobody);
@@ -168,6 +181,7 @@ fn ask(link: &Link) {
     assert!(link.producer().unread() <= u64::from(CAPACITY));
     assert!(link.consumer().unread() <= CAPACITY);
     let _ = (link.consumer().glance(), link.consumer().is_behind(), link.peer_marks(), link.peer_cpu());
+    let _ = (link.is_recalled(), link.consumer().is_stranded(), link.consumer().peer_tail());
     let _ = (link.verdict(), link.peer().snapshot(), link.peer().check(7, 1, 8192));
     link.deliver(link.mark_end(), &Nobody);
 }
@@ -236,7 +250,7 @@ fn no_word_forged_meanwhile_does_harm() {
                     2 => Value::NearTail(delta),
                     _ => Value::NearFollowed((random >> 32) as i8 % 4),
                 };
-                forge(&pair, place, place % 8 == 0 && random & 16 == 0, &value);
+                forge(&pair, place, place.is_multiple_of(8) && random & 16 == 0, &value);
             }
         });
         for round in 0..200_000u32 {

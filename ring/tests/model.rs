@@ -296,6 +296,39 @@ impl Direction<'_> {
         self.unlock();
     }
 
+    /// The receiver leaves the ring; what it has not read comes through TCP.
+    fn recall(&mut self) {
+        self.rx.deliver(self.rx.recall(), &Nobody);
+        self.lock();
+        let was_left = self.tx.producer().carrier() == Carrier::Tcp && self.in_ring > 0;
+        assert_eq!(self.rx.consumer().is_stranded(), was_left);
+        assert_eq!(self.tx.is_recalled(), self.tx.producer().carrier() == Carrier::Ring);
+        if self.tx.is_recalled() {
+            let tx = self.tx.producer();
+            assert!(tx.try_go_back().is_none());
+            loop {
+                let (position, left) = tx.left_behind().unwrap();
+                let mut bytes = vec![0; left.min(1000) as usize];
+                // SAFETY: as long as what is copied, which is left behind.
+                unsafe { tx.copy_back(position, bytes.as_mut_ptr(), bytes.len() as u32) };
+                tx.note_resent(position + bytes.len() as u64);
+                self.in_ring -= bytes.len() as u64;
+                self.tcp.extend(&bytes);
+                if left == 0 {
+                    break;
+                }
+            }
+            self.tx.deliver(tx.go_back(), &Nobody);
+            assert!(!self.rx.consumer().is_stranded());
+        }
+        self.unlock();
+        if !was_left {
+            let bytes: Vec<u8> = self.tcp.drain(..).collect();
+            self.expect(&bytes);
+            assert_eq!(self.received, self.sent);
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Send(pieces) => self.send(pieces),
@@ -322,7 +355,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_ring_is_a_queue_of_bytes(start in start(), steps in steps(), both in any::<bool>()) {
+    fn a_ring_is_a_queue_of_bytes(start in start(), steps in steps(), both in any::<bool>(), recall in any::<bool>()) {
         let pair = Pair::new(CAPACITY, start);
         let [a, b] = &pair.links;
         for link in [a, b] {
@@ -348,8 +381,12 @@ proptest! {
             }
         }
         for direction in &mut directions {
-            direction.receive(usize::MAX);
-            prop_assert_eq!(direction.received, direction.sent);
+            if recall {
+                direction.recall();
+            } else {
+                direction.receive(usize::MAX);
+                prop_assert_eq!(direction.received, direction.sent);
+            }
         }
     }
 }

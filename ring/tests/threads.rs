@@ -100,7 +100,7 @@ fn send_somehow(link: &Link, tcp: &Mutex<Tcp>, sent: u64, len: u64) -> u64 {
             // SAFETY: no longer than `bytes`.
             unsafe { claim.fill(0, bytes.as_ptr(), claim.len()) };
             link.deliver(tx.publish(), &Nobody);
-            if sent % 5 == 0 || claim.len() == 0 {
+            if sent.is_multiple_of(5) || claim.len() == 0 {
                 link.deliver(tx.go_back(), &Nobody);
             }
             return claim.len().into();

@@ -6,6 +6,7 @@ mod end;
 mod gate;
 mod nested;
 mod ready;
+mod recall;
 mod role;
 mod stream;
 mod turns;
