@@ -10,7 +10,7 @@ use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::layout::{GRID, Outbox};
 use slipstream_ring::role::Entry;
 use slipstream_ring::verify::Prefix;
-use slipstream_ring::{Link, Look};
+use slipstream_ring::{Broken, Link, Look};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use support::{Nobody, Pair, SLEEPS, Start};
 
@@ -229,16 +229,68 @@ proptest! {
     }
 }
 
+/// Writes words of the peer's: their offsets, sizes and values.
+fn write(pair: &Pair, words: &[(u16, bool, u64)]) {
+    for (place, wide, value) in words {
+        forge(pair, *place, *wide, &Value::Any(*value));
+    }
+}
+
+const TAIL: u16 = 128;
+const TURN: u16 = 152;
+const HEAD: u16 = 256;
+
+#[test]
+fn cursors_and_turns_that_no_honest_peer_has_are_refused() {
+    // The ring is empty, both directions are in it, and this side has published ten bytes.
+    let forged = |word: u16, wide: bool, value: u64| {
+        let pair = Pair::moved(CAPACITY);
+        send(&pair.links[0], 10);
+        write(&pair, &[(word, wide, value)]);
+        pair
+    };
+    for tail in [4097, 1 << 32, u64::MAX, 1 << 63] {
+        assert_eq!(forged(TAIL, true, tail).links[0].consumer().look(), Err(Broken), "tail {tail}");
+    }
+    for turn in [0, 3, 4, 5, 1 << 31, u64::from(u32::MAX)] {
+        assert_eq!(forged(TURN, false, turn).links[0].consumer().look(), Err(Broken), "turn {turn}");
+    }
+    // A go-back that is not where the ring ends.
+    let pair = forged(TURN, false, 2);
+    write(&pair, &[(136, true, 5)]);
+    assert_eq!(pair.links[0].consumer().look(), Err(Broken));
+    for head in [11, 4096, 1 << 32, u64::MAX - 5000, 1 << 63, (1u64 << 32).wrapping_neg()] {
+        let pair = forged(HEAD, true, head);
+        let tx = pair.links[0].producer();
+        assert_eq!(pair.links[0].tx_lock().try_lock(1), Entry::Locked);
+        assert_eq!(tx.claim(CAPACITY, Entry::Locked).err(), Some(Broken), "head {head}");
+        assert_eq!(tx.left_behind(), Err(Broken), "head {head}");
+        assert!(tx.unread() <= 10);
+    }
+}
+
+#[test]
+fn a_turn_from_tcp_that_no_honest_peer_takes_is_refused() {
+    for turn in [3, 4, 1 << 31, u64::from(u32::MAX)] {
+        let pair = Pair::new(CAPACITY, Start::default());
+        write(&pair, &[(TURN, false, turn)]);
+        assert_eq!(pair.links[0].consumer().look(), Err(Broken), "turn {turn}");
+    }
+}
+
 /// The same, while the peer never stops writing.
 #[cfg(not(miri))]
 #[test]
 fn no_word_forged_meanwhile_does_harm() {
     let pair = victim(true);
-    let done = std::sync::atomic::AtomicBool::new(false);
+    use std::sync::Arc;
+    // Two of them for as long as the victim goes on, however it ends.
+    let going_on = Arc::new(());
+    let victim_goes_on = going_on.clone();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut random = 0x2545_F491_4F6C_DD1Du64;
-            while !done.load(Ordering::Relaxed) {
+            while Arc::strong_count(&going_on) > 1 {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
@@ -264,6 +316,6 @@ fn no_word_forged_meanwhile_does_harm() {
                 ask(link);
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(victim_goes_on);
     });
 }

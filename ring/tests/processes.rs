@@ -224,16 +224,48 @@ fn child() {
     }
 }
 
+/// A process that does not outlive its test, however that ends.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// Everything that it says until it ends.
+    fn read(&mut self) -> String {
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Everything that it said; it must have ended well.
+    fn output(mut self) -> String {
+        let text = self.read();
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}: {text}");
+        text
+    }
+}
+
 /// Starts a process with `side`'s endpoint.
-fn start(outboxes: &[File; 2], side: usize, total: u64, limit: Duration) -> Child {
+fn start(outboxes: &[File; 2], side: usize, total: u64, limit: Duration) -> Process {
     let [own, peer] = [side, 1 - side].map(|side| outboxes[side].as_raw_fd());
     let orders = format!("{} {own} {peer} {side} {total} {}", std::process::id(), limit.as_millis());
-    Command::new(std::env::current_exe().unwrap())
+    let process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--ignored", "--nocapture"])
         .env("RING_TEST_CHILD", orders)
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Process(process.unwrap())
 }
 
 /// Makes the direction from side 0 to side 1 a ring's.
@@ -244,15 +276,6 @@ fn switch(outboxes: &[File; 2]) {
     a.link.producer().switch(0).unwrap();
 }
 
-/// Everything that the process said; it must have ended well.
-fn output(mut child: Child) -> String {
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    let status = child.wait().unwrap();
-    assert!(status.success(), "{status}: {text}");
-    text
-}
-
 #[test]
 fn a_stream_between_two_processes_arrives_whole() {
     let total = 8 << 20;
@@ -261,7 +284,7 @@ fn a_stream_between_two_processes_arrives_whole() {
     // Asleep without a tick: a lost wake would show.
     let children = [0, 1].map(|side| start(&outboxes, side, total, FOREVER));
     let begin = Instant::now();
-    let [_, receiver] = children.map(output);
+    let [_, receiver] = children.map(Process::output);
     assert!(receiver.contains(&format!("sum {}", sum_of(total))), "{receiver}");
     assert!(begin.elapsed() < FOREVER, "someone slept on");
 }
@@ -288,13 +311,10 @@ fn killed_processes_are_replaced_and_no_byte_is_lost_or_doubled() {
         std::thread::sleep(Duration::from_micros(random >> 40 & 1023));
         let victim = (random >> 33) as usize % processes.len();
         let mut killed = std::mem::replace(&mut processes[victim], start(&outboxes, victim / 2, total, TICK));
-        killed.kill().unwrap();
-        let mut text = String::new();
-        killed.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        killed.wait().unwrap();
-        take_overs += text.matches(TOOK_OVER).count();
+        killed.kill();
+        take_overs += killed.read().matches(TOOK_OVER).count();
     }
-    take_overs += processes.map(|process| output(process).matches(TOOK_OVER).count()).into_iter().sum::<usize>();
+    take_overs += processes.map(|process| process.output().matches(TOOK_OVER).count()).into_iter().sum::<usize>();
     assert_eq!(head(), total);
     println!("{kills} processes killed, {take_overs} locks taken over");
     assert!(take_overs > 0, "no kill found its victim inside");
@@ -308,15 +328,14 @@ fn the_last_bytes_of_a_killed_sender_come_before_its_end() {
         let mut sender = start(&outboxes, 0, u64::MAX >> 1, FOREVER);
         let receiver = start(&outboxes, 1, u64::MAX >> 1, FOREVER);
         std::thread::sleep(Duration::from_millis(15 + 3 * round));
-        sender.kill().unwrap();
-        sender.wait().unwrap();
+        sender.kill();
         // The broker's part.
         let mapping = Mapping::new(&outboxes[0], LEN, true);
         // SAFETY: mapped for as long as the mapping lives.
         let outbox = unsafe { mapping.outbox().as_ref() };
         outbox.mark_gone();
         outbox.futexes().into_iter().for_each(|word| Futexes.wake_all(word));
-        output(receiver);
+        receiver.output();
         let other = Mapping::new(&outboxes[1], LEN, false);
         // SAFETY: as above.
         assert_eq!(unsafe { other.outbox().as_ref() }.snapshot().head, outbox.snapshot().tail);
