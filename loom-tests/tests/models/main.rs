@@ -2,6 +2,7 @@
 #![cfg(loom)]
 
 mod bell;
+mod complete;
 mod end;
 mod gate;
 mod nested;
