@@ -26,6 +26,16 @@ impl Link {
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
     }
 
+    /// Lays bytes out in the own ring for the peer to fetch them back, where another carrier than the ring held them. To be
+    /// called before [`Link::recall`], under both locks, when the own sending no longer uses the ring.
+    ///
+    /// # Safety
+    /// `src` is readable for `len` bytes, at most the capacity.
+    pub unsafe fn lay_out(&self, position: u64, src: *const u8, len: u32) {
+        // SAFETY: `src` by contract; nobody reads the own ring's places any more, or before the recall.
+        unsafe { self.own_data.put(position, src, len) }
+    }
+
     /// Whether this side has recalled.
     #[inline]
     pub fn has_recalled(&self) -> bool {
@@ -83,6 +93,16 @@ impl Producer<'_> {
         }
         let start = head.max(own.tx.resent.own());
         Ok((start, tail.saturating_sub(start) as u32))
+    }
+
+    /// Copies bytes that were left behind out of the place in the peer's outbox where [`Link::lay_out`] put them. They are
+    /// the peer's own and only copied.
+    ///
+    /// # Safety
+    /// `dst` is writable for `len` bytes, which [`Producer::left_behind`] named.
+    pub unsafe fn copy_from_peer(&self, position: u64, dst: *mut u8, len: u32) {
+        // SAFETY: `dst` by contract; the peer's ring is mapped.
+        unsafe { self.0.peer_data.get(position, dst, len) }
     }
 
     /// Copies bytes that were left behind out of the own ring.

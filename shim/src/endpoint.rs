@@ -117,6 +117,8 @@ pub struct Endpoint {
     kept: AtomicI32,
     /// Hint: O_NONBLOCK as last seen.
     pub nonblocking: AtomicU8,
+    /// 1 while TCP may have shown the connection's end: the next send asks it.
+    pub ending: AtomicU8,
     /// 1 once this side's receiving was shut down: TCP is looked at each time.
     pub shut: AtomicU8,
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
@@ -182,6 +184,7 @@ impl Endpoint {
         }
         self.nonblocking.store(0, Ordering::Relaxed);
         self.shut.store(0, Ordering::Relaxed);
+        self.ending.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);
         self.held_error.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);

@@ -86,6 +86,13 @@ pub fn dup_above(fd: c_int, least: c_int) -> Result<c_int> {
     call!(fcntl, fd, libc::F_DUPFD_CLOEXEC, least).map(|fd| fd as c_int)
 }
 
+/// Whether a descriptor is a pipe.
+pub fn is_pipe(fd: c_int) -> bool {
+    // SAFETY: zeroes are a valid stat.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    call!(fstat, fd, &raw mut stat).is_ok() && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
+}
+
 /// The file status flags (O_NONBLOCK among them).
 pub fn status_flags(fd: c_int) -> Result<c_int> {
     call!(fcntl, fd, libc::F_GETFL).map(|flags| flags as c_int)

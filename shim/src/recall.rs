@@ -3,11 +3,12 @@
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
-use crate::readiness::epoll;
+use crate::readiness::{epoll, levels};
 use crate::{roles, sender};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
+use slipstream_ring::layout::MARK_RECALL;
 use slipstream_ring::{Broken, Link};
 
 /// Bytes sent again at once.
@@ -26,6 +27,7 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
     sender::go_back(endpoint, fd, link);
     if !link.has_recalled() {
         let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
+        lay_out(endpoint, link);
         let wake = link.recall();
         endpoint.deliver(link, wake);
         endpoint.wake_own(link);
@@ -33,6 +35,47 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
         roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
     }
     epoll::release(endpoint);
+}
+
+/// With the uds transport the unread bytes are in our end of the socketpair: the peer is to find them in our outbox.
+fn lay_out(endpoint: &Endpoint, link: &Link) {
+    if endpoint.socket() < 0 {
+        return;
+    }
+    let consumer = link.consumer();
+    let (mut position, end) = (consumer.head(), consumer.head() + u64::from(consumer.unread()));
+    while position < end {
+        let mut piece = [0u8; PIECE];
+        let want = PIECE.min((end - position) as usize);
+        match kernel::recv(endpoint.socket(), piece.as_mut_ptr(), want, libc::MSG_DONTWAIT) {
+            Ok(len) if len > 0 => {
+                // SAFETY: `len` bytes of the piece; the own sending is back on TCP.
+                unsafe { link.lay_out(position, piece.as_ptr(), len as u32) };
+                position += len as u64;
+            }
+            _ => return,
+        }
+    }
+}
+
+/// The peer has recalled, so it sends through TCP for good: once everything is read that came otherwise, and nothing more
+/// is to be sent again, this side may leave the ring as well. Whether it has.
+pub fn follow_suit(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    if link.peer_marks() & MARK_RECALL == 0 || link.has_recalled() {
+        return link.has_recalled();
+    }
+    if levels::has_bytes(endpoint, link, fd)
+        || link.is_recalled()
+        || Carrier::of(link.consumer().followed()) == Carrier::Ring
+    {
+        return false;
+    }
+    if link.consumer().glance() {
+        // A turn is to be followed first.
+        return false;
+    }
+    detach(endpoint, Reason::Peer);
+    true
 }
 
 /// The peer has recalled: what it left unread goes through TCP. `false`: TCP is full; more is to be done later.
@@ -70,7 +113,13 @@ pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Res
         let mut piece = [0u8; PIECE];
         let len = left.min(PIECE as u32);
         // SAFETY: `piece` has room for `len` bytes, which are left behind.
-        unsafe { producer.copy_back(position, piece.as_mut_ptr(), len) };
+        unsafe {
+            if endpoint.socket() >= 0 {
+                producer.copy_from_peer(position, piece.as_mut_ptr(), len);
+            } else {
+                producer.copy_back(position, piece.as_mut_ptr(), len);
+            }
+        }
         let bytes = piece.get(..len as usize).unwrap_or_default();
         match kernel::send(endpoint.descriptor(fd), bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
             Ok(sent) => producer.note_resent(position + sent as u64),

@@ -52,7 +52,7 @@ pub fn receive(
     flags: c_int,
     real: impl Fn() -> isize,
 ) -> Done {
-    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 || link.has_recalled() {
+    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 || recall::follow_suit(endpoint, fd, link) {
         return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
@@ -82,9 +82,14 @@ pub fn receive(
                 return Done::Moved(Ok(n));
             }
             // A peek that waits for all: until the peer has published more.
-            Step::Took(n, _) => {
+            Step::Took(n, more) => {
                 if patience.is_over(endpoint, fd) {
                     return Done::Moved(Ok(n));
+                }
+                if !more {
+                    // On TCP, whose readiness says nothing about more.
+                    kernel::poll_for(endpoint.descriptor(fd), libc::POLLERR, 1);
+                    continue;
                 }
                 empty.tail = Some(link.consumer().head() + n as u64);
             }
@@ -228,6 +233,7 @@ fn in_empty_ring(
     if end == End::Open {
         return Ok(Some(Step::RingEmpty));
     }
+    endpoint.ending.store(1, Ordering::Relaxed);
     // What the peer published before its end is visible now that the end is.
     match link.consumer().look()? {
         Look::Ring { available: 0, .. } => {}

@@ -7,6 +7,7 @@ use crate::pieces::Pieces;
 use crate::stream::Done;
 use crate::{carrier, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::MARK_RECALL;
@@ -47,7 +48,7 @@ pub fn send(
         () => None,
     };
     if let Some(reason) = reason {
-        endpoint.retire(reason);
+        recall::detach(endpoint, reason);
         return through_tcp(endpoint, fd, link, real);
     }
     endpoint.is_ready(link);
@@ -136,7 +137,8 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         endpoint.family().writers.force();
         return Ok(Step::Tcp);
     }
-    if producer.must_go_back() || (marks != 0 && tcp::is_ending(endpoint.descriptor(fd))) {
+    let hint = marks != 0 || endpoint.ending.load(Ordering::Relaxed) != 0;
+    if producer.must_go_back() || (hint && tcp::is_ending(endpoint.descriptor(fd))) {
         // The end of the connection is the kernel's to tell.
         let wake = producer.go_back();
         endpoint.deliver(link, wake);
@@ -181,7 +183,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
     }
     // No handler of this thread may write to TCP between the count and the turn.
     let mask = kernel::block_signals();
-    let connector = endpoint.connector.load(core::sync::atomic::Ordering::Relaxed) != 0;
+    let connector = endpoint.connector.load(Ordering::Relaxed) != 0;
     let switched =
         tcp::written(endpoint.descriptor(fd), connector).is_some_and(|written| match producer.switch(written) {
             Ok(()) => true,

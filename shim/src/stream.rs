@@ -2,11 +2,12 @@
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
+use crate::hooks::LOWEST;
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
 use crate::readiness::levels;
-use crate::{broker, config, descriptor, recall, receiver, sender};
+use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -25,7 +26,15 @@ const TAKES_NOTHING: c_int = libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE
 /// A receive.
 #[inline]
 pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
+    if is_watched(fd) && !real::single_threaded() {
+        // A cancellation point even when there is no need to wait.
+        real::test_cancel();
+    }
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
+    if pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0) {
+        endpoint.unpin();
+        return Done::Moved(Err(Errno(libc::EFAULT)));
+    }
     let done = match endpoint.phase() {
         Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
@@ -38,7 +47,15 @@ pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() 
 /// A send.
 #[inline]
 pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
+    if is_watched(fd) && !real::single_threaded() {
+        // A cancellation point even when there is no need to wait.
+        real::test_cancel();
+    }
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
+    if pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0) {
+        endpoint.unpin();
+        return Done::Moved(Err(Errno(libc::EFAULT)));
+    }
     let done = match endpoint.phase() {
         Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
@@ -203,7 +220,17 @@ pub fn leave_all(reason: Reason) {
 /// Something was done to a socket that keeps its stream on TCP, or takes it back there.
 pub fn object(fd: c_int, reason: Reason) {
     if let Some(endpoint) = descriptor::pin(fd) {
-        endpoint.retire(reason);
+        recall::detach(endpoint, reason);
+        endpoint.unpin();
+    }
+}
+
+/// Leaves the ring if the peer has left it for good.
+pub fn follow_suit(fd: c_int) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        if let Some(link) = endpoint.link() {
+            recall::follow_suit(endpoint, fd, link);
+        }
         endpoint.unpin();
     }
 }

@@ -13,6 +13,10 @@ const BOUNCE: usize = 16 * 1024;
 
 /// splice from an endpoint into a pipe. `None`: the kernel's call is right.
 pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<Result<usize, Errno>> {
+    if !kernel::is_pipe(pipe) {
+        // The kernel is to refuse.
+        return None;
+    }
     let endpoint = descriptor::pin(input)?;
     let result = if let Some(link) = endpoint.link() {
         let mut bounce = [0u8; BOUNCE];

@@ -1,9 +1,9 @@
 //! read, write and their kin.
 
-use crate::hooks::{fail, piece, pieces, size};
+use crate::hooks::{LOWEST, fail, piece, pieces, size};
 use crate::kernel::Errno;
 use crate::stream::{self, Done};
-use crate::{real, transfer};
+use crate::{kernel, real, transfer};
 use core::ffi::{c_int, c_uint, c_void};
 use libc::{iovec, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
@@ -24,13 +24,13 @@ pub(crate) use hooks;
 ///
 /// # Safety
 /// `message` is the program's valid header.
-unsafe fn fill_header(message: *mut msghdr, done: &Done) {
+unsafe fn fill_header(message: *mut msghdr, flags: c_int, done: &Done) {
     if let Done::Moved(Ok(_)) = done {
         // SAFETY: by contract.
         unsafe {
             (*message).msg_namelen = 0;
             (*message).msg_controllen = 0;
-            (*message).msg_flags = 0;
+            (*message).msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
         }
     }
 }
@@ -129,7 +129,7 @@ hooks! {
     /// recvmsg(2)
     fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
         let real = || real!(fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t);
-        if message.is_null() {
+        if (message as usize) < LOWEST {
             return real();
         }
         // SAFETY: the program's header and its array.
@@ -137,7 +137,7 @@ hooks! {
             Some(pieces) => {
                 let done = stream::receive(fd, pieces, flags & !libc::MSG_CMSG_CLOEXEC, real);
                 // SAFETY: checked above.
-                unsafe { fill_header(message, &done) };
+                unsafe { fill_header(message, flags, &done) };
                 size(done)
             }
             None => real(),
@@ -149,17 +149,26 @@ hooks! {
         if !stream::is_watched(fd) {
             return real!(fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int);
         }
+        // SAFETY: null, or the program's timeout; libc's errno of this thread.
+        let (limit, errno) = unsafe { (timeout.as_ref().copied(), libc::__errno_location().read()) };
+        let start = kernel::now_ns();
         let mut flags = flags;
         for i in 0..count.min(1024) as usize {
             // SAFETY: the program's array of `count`.
             let message = unsafe { &mut *messages.add(i) };
             // SAFETY: a valid header of the program's.
             let received = unsafe { recvmsg(fd, &raw mut message.msg_hdr, flags & !libc::MSG_WAITFORONE) };
-            if received < 0 {
-                return if i > 0 { i as c_int } else { -1 };
+            if received < 0 && i > 0 {
+                // Some have come: the error is for the next call.
+                // SAFETY: libc's errno of this thread.
+                unsafe { libc::__errno_location().write(errno) };
+                return i as c_int;
+            } else if received < 0 {
+                return -1;
             }
             message.msg_len = received as c_uint;
-            if received == 0 {
+            // As in the kernel, the timeout is looked at only between messages.
+            if limit.is_some_and(|limit| kernel::now_ns() - start >= limit.tv_sec as u64 * 1_000_000_000 + limit.tv_nsec as u64) {
                 return i as c_int + 1;
             }
             if flags & libc::MSG_WAITFORONE != 0 {
@@ -228,7 +237,7 @@ hooks! {
     /// sendmsg(2)
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
         let real = || real!(fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t);
-        if message.is_null() {
+        if (message as usize) < LOWEST {
             return real();
         }
         // SAFETY: the program's header.
@@ -249,13 +258,19 @@ hooks! {
         if !stream::is_watched(fd) {
             return real!(fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int);
         }
+        // SAFETY: libc's errno of this thread.
+        let errno = unsafe { libc::__errno_location().read() };
         for i in 0..count.min(1024) as usize {
             // SAFETY: the program's array of `count`.
             let message = unsafe { &mut *messages.add(i) };
             // SAFETY: a valid header of the program's.
             let sent = unsafe { sendmsg(fd, &raw const message.msg_hdr, flags) };
-            if sent < 0 {
-                return if i > 0 { i as c_int } else { -1 };
+            if sent < 0 && i > 0 {
+                // SAFETY: libc's errno of this thread.
+                unsafe { libc::__errno_location().write(errno) };
+                return i as c_int;
+            } else if sent < 0 {
+                return -1;
             }
             message.msg_len = sent as c_uint;
         }

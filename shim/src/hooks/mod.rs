@@ -5,6 +5,7 @@ pub mod fd;
 pub mod io;
 pub mod option;
 pub mod poll;
+pub mod raw;
 pub mod socket;
 
 use crate::kernel::Errno;
@@ -36,6 +37,9 @@ pub fn size(done: Done) -> isize {
     }
 }
 
+/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
+pub const LOWEST: usize = 4096;
+
 /// One buffer as the pieces of a call.
 pub fn piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
     [libc::iovec { iov_base: buffer.cast_mut(), iov_len: len }]
@@ -53,5 +57,9 @@ pub unsafe fn pieces<'a>(pieces: *const libc::iovec, count: usize) -> Option<&'a
         return Some(&[]);
     }
     // SAFETY: by contract.
-    Some(unsafe { core::slice::from_raw_parts(pieces, count) })
+    let pieces = unsafe { core::slice::from_raw_parts(pieces, count) };
+    let sane = |piece: &libc::iovec| {
+        isize::try_from(piece.iov_len).is_ok() && (piece.iov_base as usize >= LOWEST || piece.iov_len == 0)
+    };
+    pieces.iter().all(sane).then_some(pieces)
 }

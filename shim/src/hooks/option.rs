@@ -1,6 +1,5 @@
 //! setsockopt and ioctl: most is the kernel's alone; some of it decides whether a stream may move.
 
-use crate::hooks::fail;
 use crate::hooks::io::hooks;
 use crate::{descriptor, real, stream};
 use core::ffi::{c_int, c_ulong, c_void};
@@ -50,6 +49,7 @@ hooks! {
 
     /// ioctl(2). The variadic argument is passed as a word, as the ABI of the supported targets has it.
     fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int {
+        stream::follow_suit(fd);
         let result = real!(fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int);
         let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd) else { return result };
         if result < 0 {
@@ -78,16 +78,5 @@ hooks! {
             stream::leave_all(Reason::Seccomp);
         }
         real!(fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int)
-    }
-
-    /// syscall(2): an io_uring would move bytes by ways that cannot be seen, so there is none
-    fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long {
-        if number == libc::SYS_io_uring_setup {
-            return core::ffi::c_long::from(fail(crate::kernel::Errno(libc::ENOSYS)));
-        }
-        if number == libc::SYS_seccomp {
-            stream::leave_all(Reason::Seccomp);
-        }
-        real!(fn syscall(number: core::ffi::c_long, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong, e: c_ulong, f: c_ulong) -> core::ffi::c_long)
     }
 }

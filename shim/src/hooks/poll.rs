@@ -1,8 +1,8 @@
 //! poll, select, epoll.
 
 use crate::held::{self, Obligation};
-use crate::hooks::int;
 use crate::hooks::io::hooks;
+use crate::hooks::{LOWEST, int};
 use crate::kernel::Errno;
 use crate::readiness::poll::Served;
 use crate::readiness::{epoll, poll as polling, select as selecting};
@@ -17,7 +17,7 @@ const MS: u64 = 1_000_000;
 /// # Safety
 /// `fds` points to `count` entries, as poll requires.
 unsafe fn array<'a>(fds: *mut pollfd, count: nfds_t) -> Option<&'a mut [pollfd]> {
-    if fds.is_null() || count > 1 << 20 {
+    if (fds as usize) < LOWEST || count > 1 << 20 {
         return None;
     }
     // SAFETY: by contract.
@@ -81,9 +81,11 @@ unsafe fn epoll_with(
     real: impl Fn() -> c_int,
 ) -> c_int {
     stream::collect_mail();
-    let (Some(set), Ok(timeout), true) = (descriptor::set(epoll), timeout, most > 0 && !events.is_null()) else {
+    let (Some(set), Ok(timeout), true) = (descriptor::set(epoll), timeout, most > 0 && events as usize >= LOWEST)
+    else {
         return real();
     };
+    set.used();
     // SAFETY: by contract.
     let found = unsafe { core::slice::from_raw_parts_mut(events, most as usize) };
     if set.is_managed() {
@@ -93,7 +95,7 @@ unsafe fn epoll_with(
     set.enter();
     let count = held::during(Obligation::Sleeper(set), real);
     set.leave();
-    if count <= 0 || !set.is_managed() {
+    if count <= 0 || !set.has_hub() {
         return count;
     }
     // A member has moved while we slept: the hub's event is not the program's.
@@ -174,13 +176,17 @@ hooks! {
         let real = || real!(fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int);
         let Some(endpoint) = descriptor::pin(fd) else {
             if let Some(set) = descriptor::set(fd) {
-                epoll::nest(set);
+                epoll::estrange(set);
             }
             return real();
         };
         // SAFETY: null, or the program's event.
         let given = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
-        let result = match descriptor::set_or_found(epoll) {
+        let set = descriptor::set_or_found(epoll);
+        if let Some(set) = set {
+            set.used();
+        }
+        let result = match set {
             Some(set) => match epoll::control(set, epoll, op, endpoint, fd, given) {
                 Some(result) => int(result.map(|()| 0)),
                 None => {

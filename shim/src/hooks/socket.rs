@@ -1,11 +1,13 @@
 //! socket, connect, accept, shutdown.
 
 use crate::endpoint::Phase;
+use crate::hooks::LOWEST;
 use crate::hooks::io::hooks;
-use crate::{descriptor, kernel, real, sender};
+use crate::{descriptor, kernel, real, sender, stream};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use libc::{sockaddr, socklen_t};
+use slipstream_protocol::Reason;
 
 /// Whether a socket with these properties speaks plain TCP.
 fn is_tcp(domain: c_int, kind: c_int, protocol: c_int) -> bool {
@@ -58,6 +60,7 @@ hooks! {
 
     /// connect(2)
     fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+        disconnecting(fd, address, len);
         let result = real!(fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
         connected(fd, result);
         result
@@ -65,6 +68,7 @@ hooks! {
 
     /// connect(2), glibc's alias
     fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+        disconnecting(fd, address, len);
         let result = real!(fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
         connected(fd, result);
         result
@@ -106,6 +110,17 @@ hooks! {
             endpoint.unpin();
         }
         result
+    }
+}
+
+/// connect to AF_UNSPEC ends a connection: whatever comes after it on this descriptor is another one.
+fn disconnecting(fd: c_int, address: *const sockaddr, len: socklen_t) {
+    if stream::is_watched(fd) && address as usize >= LOWEST && len as usize >= size_of::<libc::sa_family_t>() {
+        // SAFETY: the program's address, at least as long as its family.
+        let family = unsafe { address.cast::<libc::sa_family_t>().read_unaligned() };
+        if c_int::from(family) == libc::AF_UNSPEC {
+            stream::leave_ring(fd, Reason::Call);
+        }
     }
 }
 

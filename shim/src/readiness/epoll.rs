@@ -3,7 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
-use crate::readiness::levels::{self, ALWAYS, READABLE, WRITABLE};
+use crate::readiness::levels::{self, READABLE, WRITABLE};
 use crate::readiness::set;
 pub use crate::readiness::set::{Member, Set};
 use crate::{descriptor, real, recall, wait};
@@ -17,8 +17,8 @@ use slipstream_ring::wait::Sleep;
 const PATIENCE: u32 = 512;
 /// Looks in vain after which a sleep leaves a hot member to its doorbell.
 const WARM: u32 = 8;
-/// The kernel's descriptors are asked at least once in so many calls that find something in the rings.
-const FAIRNESS: u32 = 8;
+/// The kernel's descriptors are asked whenever they were not in the last so many ns.
+const FAIRNESS: u64 = 5_000;
 
 /// epoll_ctl on a descriptor that is an endpoint. `None`: the kernel's call is all there is to do (and what to note
 /// follows it, see [`noted`]).
@@ -33,7 +33,7 @@ pub fn control(
     if endpoint.link().is_none_or(|link| link.has_recalled()) {
         return None;
     }
-    if set.nested.load(Ordering::SeqCst) != 0 {
+    if set.is_foreign() {
         recall::detach(endpoint, Reason::EpollForeign);
         return None;
     }
@@ -88,9 +88,9 @@ pub fn control(
     result?
 }
 
-/// A set is about to be watched as a descriptor itself.
-pub fn nest(set: &'static Set) {
-    if set.nested.swap(1, Ordering::SeqCst) == 0 {
+/// A set is about to be watched as a descriptor itself, or used by a second process: its members leave the ring.
+pub fn estrange(set: &'static Set) {
+    if set.foreign.swap(1, Ordering::SeqCst) == 0 {
         descriptor::for_each_endpoint(|endpoint| {
             if set::each(endpoint, |member| core::ptr::eq(member.set(), set)).is_some() {
                 recall::detach(endpoint, Reason::EpollForeign);
@@ -122,7 +122,7 @@ pub fn noted(
             _ => {}
         }
     });
-    if set.nested.load(Ordering::SeqCst) != 0 {
+    if set.is_foreign() {
         return recall::detach(endpoint, Reason::EpollForeign);
     }
     // Linked meanwhile, by another thread: take the registration over now.
@@ -136,7 +136,7 @@ pub fn linked(endpoint: &'static Endpoint) {
     let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
     while let Some(member) = set::each(endpoint, unmanaged) {
         let set = member.set();
-        if set.nested.load(Ordering::SeqCst) != 0 {
+        if set.is_foreign() {
             return recall::detach(endpoint, Reason::EpollForeign);
         }
         let Some(epoll) = set.descriptor() else { return };
@@ -163,9 +163,6 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
 pub fn release(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
-        if set.inherited.load(Ordering::Relaxed) != 0 {
-            return;
-        }
         let released = set.locked(|| {
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
@@ -212,6 +209,19 @@ impl Set {
     #[inline]
     pub fn is_managed(&self) -> bool {
         self.managed.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether its members must stay on TCP.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.load(Ordering::SeqCst) != 0
+    }
+
+    /// To be called before any use: a forked child's use of its parent's set makes it a foreign one.
+    #[inline]
+    pub fn used(&'static self) {
+        if self.inherited.load(Ordering::Relaxed) != 0 {
+            estrange(self);
+        }
     }
 
     /// A thread goes into the kernel's wait.
@@ -395,7 +405,7 @@ impl Member {
             return 0;
         }
         let tail = link.consumer().peer_tail();
-        let mut ready = levels::levels(endpoint, link, self.fd.load(Ordering::Relaxed), wanted);
+        let ready = levels::levels(endpoint, link, self.fd.load(Ordering::Relaxed), wanted);
         if self.is_edge_triggered() {
             let mut edges = self.edges.swap(0, Ordering::Relaxed);
             if tail != self.seen_tail.swap(tail, Ordering::Relaxed) {
@@ -405,7 +415,6 @@ impl Member {
             if ready & edges == 0 {
                 return 0;
             }
-            ready &= edges | ALWAYS | libc::EPOLLRDHUP as u32 | READABLE;
         }
         if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {
             self.spent.store(1, Ordering::Relaxed);
@@ -422,13 +431,6 @@ pub fn wait(
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
-    if set.recalled.swap(0, Ordering::Relaxed) != 0 {
-        descriptor::for_each_endpoint(|endpoint| {
-            if endpoint.link().is_some_and(|link| link.has_recalled()) {
-                release(endpoint);
-            }
-        });
-    }
     if let Some(found) = set.locked(|| set.look(epoll, events))
         && (found > 0 || (timeout == Some(0) && mask.is_none()))
     {
@@ -451,6 +453,7 @@ fn wait_blocked(
     mask: u64,
 ) -> Result<usize, Errno> {
     loop {
+        set.release_recalled();
         if spin(set, epoll, deadline, mask) {
             let found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
             if found > 0 {
@@ -501,17 +504,30 @@ fn wait_blocked(
 }
 
 impl Set {
+    /// Gives back the registrations of members that another holder has recalled.
+    fn release_recalled(&self) {
+        if self.recalled.swap(0, Ordering::Relaxed) != 0 {
+            descriptor::for_each_endpoint(|endpoint| {
+                if endpoint.link().is_some_and(|link| link.has_recalled()) {
+                    release(endpoint);
+                }
+            });
+        }
+    }
+
     /// One look at everything. Under the lock.
     fn look(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
-        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let now = kernel::now_ns();
+        let asked = now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) < FAIRNESS;
         let mut count = 0;
-        // The kernel's descriptors first, now and then, so that a busy ring does not starve them.
-        if calls.is_multiple_of(FAIRNESS) {
+        // The kernel's descriptors first, unless they were asked just now: a busy ring must not starve them.
+        if !asked {
+            self.asked_ns.store(now, Ordering::Relaxed);
             count = self.ask_kernel(epoll, events);
         }
         let (_, rest) = events.split_at_mut(count);
         count += self.collect(rest);
-        if count == 0 && !calls.is_multiple_of(FAIRNESS) {
+        if count == 0 && asked {
             count = self.ask_kernel(epoll, events);
             let (_, rest) = events.split_at_mut(count);
             count += self.collect(rest);

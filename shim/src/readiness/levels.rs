@@ -15,6 +15,9 @@ pub const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM | libc::EPOLLWRBAN
 /// Bits that are reported whether or not they were asked for.
 pub const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 
+/// Bits that show the connection's end, or may.
+const ENDING: u32 = READABLE | ALWAYS | libc::EPOLLRDHUP as u32;
+
 /// Whether there is anything beside TCP to look at.
 #[inline]
 pub fn glance(endpoint: &'static Endpoint, link: &Link) -> bool {
@@ -44,6 +47,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     if endpoint.tcp_hint.load(Ordering::Relaxed) != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         let shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
+        endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
         if shown & !WRITABLE == 0 {
             endpoint.tcp_hint.store(0, Ordering::Relaxed);
         }

@@ -13,6 +13,7 @@ use crate::readiness::levels::{self, READABLE};
 use crate::{descriptor, real, recall, stream, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
@@ -25,7 +26,7 @@ const ON_STACK: usize = 32;
 fn invite(fd: c_int) -> Obligation {
     let Some(endpoint) = descriptor::pin(fd) else {
         if let Some(set) = descriptor::set(fd) {
-            epoll::nest(set);
+            epoll::estrange(set);
         }
         return Obligation::Nothing;
     };
@@ -195,6 +196,10 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
         let wanted = poll.events as u16 as u32 & READABLE;
         let Some((endpoint, link)) = link_of(guest) else { continue };
         endpoint.is_ready(link);
+        recall::follow_suit(endpoint, poll.fd, link);
+        if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
+            endpoint.ending.store(1, Ordering::Relaxed);
+        }
         if link.is_recalled() || (wanted != 0 && link.consumer().glance()) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }

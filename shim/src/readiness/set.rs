@@ -75,13 +75,13 @@ pub struct Set {
     pub(crate) sleepers: AtomicU32,
     /// 1 in a forked child: the kernel's sets are the parent's too, and their registrations the parent's to change.
     pub(crate) inherited: AtomicU32,
-    /// 1 once it is watched as a descriptor itself (by another set, by poll): then nobody may wait in user space for its
-    /// members, and none of them moves.
-    pub(crate) nested: AtomicU32,
+    /// 1 once it is watched as a descriptor itself (by another set, by poll) or used by a second process: then nobody may
+    /// wait in user space for its members, and none of them moves.
+    pub(crate) foreign: AtomicU32,
     /// 1 while a member may have been recalled by another holder.
     pub(crate) recalled: AtomicU32,
-    /// Calls, to ask the kernel in time.
-    pub(crate) calls: AtomicU32,
+    /// When the kernel was last asked, CLOCK_MONOTONIC ns.
+    pub(crate) asked_ns: AtomicU64,
 }
 
 impl Slot for Set {
@@ -169,7 +169,7 @@ impl Set {
         set.hub.store(-1, Ordering::Relaxed);
         set.managed.store(0, Ordering::Relaxed);
         set.hot.store(core::ptr::null_mut(), Ordering::Relaxed);
-        for word in [&set.sleepers, &set.inherited, &set.nested, &set.recalled] {
+        for word in [&set.sleepers, &set.inherited, &set.foreign, &set.recalled] {
             word.store(0, Ordering::Relaxed);
         }
         Some(set)
@@ -216,12 +216,19 @@ impl Set {
             return Some(hub);
         }
         let hub = descriptor::raise(kernel::epoll_create().ok()?).ok()?;
+        // Before it can report anything: whoever sees its event knows it for what it is.
+        self.hub.store(hub, Ordering::SeqCst);
         if kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, hub, libc::EPOLLIN as u32, self.token()).is_err() {
+            self.hub.store(-1, Ordering::SeqCst);
             descriptor::close_own(hub);
             return None;
         }
-        self.hub.store(hub, Ordering::Relaxed);
         Some(hub)
+    }
+
+    /// Whether a hub stands in the program's set.
+    pub fn has_hub(&self) -> bool {
+        self.hub.load(Ordering::SeqCst) >= 0
     }
 
     /// What the hub's events in the program's set carry: an address of the shim's own, which no program uses.
