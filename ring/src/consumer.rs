@@ -150,6 +150,14 @@ impl Consumer<'_> {
         self.0.peer().producer.tail.load(Ordering::Acquire)
     }
 
+    /// Where in the ring the sender has gone back to TCP, if reading has yet to follow it there. Under the lock, or as a hint.
+    pub fn goes_back_at(&self) -> Option<u64> {
+        let (own, peer) = (self.followed(), &self.0.peer().producer);
+        // Acquire as in `look`.
+        let behind = Carrier::of(own) == Carrier::Ring && peer.turn.load(Ordering::Acquire) == own.wrapping_add(1);
+        behind.then(|| peer.boundary[0].load(Ordering::Relaxed))
+    }
+
     /// Notes that `bytes` have been read from TCP in all. Under the lock.
     pub fn note_taken(&self, bytes: u64) {
         // Relaxed: own word, under the lock.
@@ -162,11 +170,9 @@ impl Consumer<'_> {
         self.0.own().rx.taken.load(Ordering::Relaxed)
     }
 
-    /// Bytes that wait in the ring, for FIONREAD: a snapshot, at most the capacity.
+    /// Bytes that wait in the ring, for FIONREAD, whether or not reading has followed the sender there: a snapshot, at most
+    /// the capacity.
     pub fn unread(&self) -> u32 {
-        if Carrier::of(self.followed()) == Carrier::Tcp {
-            return 0;
-        }
         let tail = self.0.peer().producer.tail.load(Ordering::Acquire);
         tail.saturating_sub(self.head()).min(u64::from(self.0.capacity())) as u32
     }

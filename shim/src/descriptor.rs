@@ -149,6 +149,14 @@ pub fn track(fd: c_int, phase: Phase) -> Option<&'static Endpoint> {
     Some(endpoint)
 }
 
+/// The socket of a descriptor has been disconnected: another endpoint begins.
+pub fn renew(fd: c_int) {
+    if let Some(Entry::Endpoint(endpoint)) = remove(fd) {
+        endpoint.close(-1).finish();
+        track(fd, Phase::Idle);
+    }
+}
+
 /// `copy` is a new descriptor of what `fd` names (dup and its like).
 pub fn duplicate(fd: c_int, copy: c_int) {
     forget_stale(copy);

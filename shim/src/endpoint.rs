@@ -292,7 +292,10 @@ impl Endpoint {
     /// In a forked child: the other threads are not there.
     pub fn after_fork(&self) {
         self.pins.start();
-        self.inherited.store(1, Ordering::Relaxed);
+        self.inherited.store(u8::from(self.phase() == Phase::Linked), Ordering::Relaxed);
+        // The offer is the parent's. When the parent has closed its descriptor, this process may make its own.
+        self.advance(Phase::Offered, Phase::Counting);
+        self.advance(Phase::Prepared, Phase::Settled);
     }
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.

@@ -56,6 +56,11 @@ impl<'a> Pieces<'a> {
         }
     }
 
+    /// The same, with the next `more` bytes done.
+    pub fn behind(&self, more: usize) -> Pieces<'a> {
+        Pieces { pieces: self.pieces, total: self.total, done: self.done + more }
+    }
+
     /// Receives up to `len` of the bytes left from a socket.
     pub fn receive(&self, fd: c_int, len: usize, flags: c_int) -> kernel::Result<usize> {
         self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))
@@ -63,8 +68,7 @@ impl<'a> Pieces<'a> {
 
     /// Sends up to `len` of the bytes left, from the `skip`th on, through a socket.
     pub fn send_from(&self, fd: c_int, skip: usize, len: usize, flags: c_int) -> kernel::Result<usize> {
-        let rest = Pieces { pieces: self.pieces, total: self.total, done: self.done + skip };
-        rest.with_rest(len, |message| kernel::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL))
+        self.behind(skip).with_rest(len, |message| kernel::sendmsg(fd, message, flags | libc::MSG_NOSIGNAL))
     }
 
     /// Sends bytes left through a socket: how many were sent, and how many were tried.

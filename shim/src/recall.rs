@@ -6,9 +6,10 @@ use crate::kernel::{self, Errno};
 use crate::readiness::{epoll, levels};
 use crate::{roles, sender};
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
-use slipstream_ring::layout::MARK_RECALL;
+use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
 use slipstream_ring::{Broken, Link};
 
 /// Bytes sent again at once.
@@ -56,6 +57,38 @@ fn lay_out(endpoint: &Endpoint, link: &Link) {
             _ => return,
         }
     }
+}
+
+/// Whether a FIN is that of processes that died, and bytes of ours are in the ring that they never read: over TCP the
+/// kernel would have answered with a reset. Every end that the shim sees is marked before or with its FIN, so one without
+/// a mark is a death; the broker has the last word.
+pub fn died_with_unread(link: &Link, patience_ms: u32) -> bool {
+    if link.producer().carrier() != Carrier::Ring || link.producer().unread() == 0 {
+        return false;
+    }
+    for waited in 0..=patience_ms {
+        let marks = link.peer_marks();
+        if marks & (MARK_END | MARK_GONE) != 0 {
+            return marks & MARK_END == 0;
+        }
+        // The broker hears of the death at the same moment as we do.
+        if waited < patience_ms {
+            kernel::poll_for(-1, 0, 1);
+        }
+    }
+    false
+}
+
+/// Sends what the dead never read through TCP after all: the kernel's answer is the right one.
+pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
+    let entry = roles::enter(link.tx_lock());
+    let _ = answer_locked(endpoint, fd, link);
+    roles::leave(link.tx_lock(), entry, || sender::publish(endpoint, link));
+    if link.producer().carrier() == Carrier::Ring {
+        sender::go_back(endpoint, fd, link);
+    }
+    // The reset comes after a FIN now, and would be told as an end.
+    endpoint.held_error.store(libc::ECONNRESET, Ordering::Relaxed);
 }
 
 /// The peer has recalled, so it sends through TCP for good: once everything is read that came otherwise, and nothing more

@@ -18,6 +18,9 @@ use slipstream_ring::{Broken, Link, Look};
 /// A call that never sleeps looks at TCP by itself this often, for a peer that died without a word.
 const LOOK_EVERY: u64 = 50_000_000;
 
+/// Of asm-generic/sockios.h.
+pub const SIOCATMARK: u64 = 0x8905;
+
 /// What one attempt came to.
 #[derive(Debug)]
 enum Step {
@@ -27,8 +30,10 @@ enum Step {
     RingEmpty,
     /// Nothing now, on TCP.
     TcpEmpty,
-    /// The end, or an error, that the kernel is to tell.
+    /// The end.
     Ended,
+    /// The end, of a peer that died and left bytes of ours unread.
+    Died,
     /// An error that the kernel has told.
     Failed(Errno),
 }
@@ -79,7 +84,7 @@ pub fn receive(
             Step::Took(n, _)
                 if flags & libc::MSG_WAITALL == 0 || n == pieces.left() || n == link.capacity() as usize =>
             {
-                return Done::Moved(Ok(n));
+                return Done::Moved(Ok(n + peek_behind(endpoint, fd, link, pieces, n)));
             }
             // A peek that waits for all: until the peer has published more.
             Step::Took(n, more) => {
@@ -94,6 +99,10 @@ pub fn receive(
                 empty.tail = Some(link.consumer().head() + n as u64);
             }
             Step::Ended => return Done::Moved(Ok(pieces.done())),
+            Step::Died => {
+                recall::let_the_kernel_tell(endpoint, fd, link);
+                continue;
+            }
             Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
             Step::Failed(errno) => {
                 endpoint.held_error.store(errno.0, Ordering::Relaxed);
@@ -120,6 +129,15 @@ pub fn receive(
             Err(errno) => return Done::Moved(Err(errno)),
         }
     }
+}
+
+/// A peek that has seen the `seen` last bytes of the ring goes on in TCP, where the sender has gone back to.
+fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, seen: usize) -> usize {
+    let consumer = link.consumer();
+    if seen == pieces.left() || consumer.goes_back_at() != Some(consumer.head() + seen as u64) {
+        return 0;
+    }
+    pieces.behind(seen).receive(endpoint.descriptor(fd), usize::MAX, libc::MSG_PEEK | libc::MSG_DONTWAIT).unwrap_or(0)
 }
 
 /// Where a call found nothing (more), and so what it waits for.
@@ -246,6 +264,7 @@ fn in_empty_ring(
     }
     Ok(Some(match end {
         End::Open => Step::RingEmpty,
+        End::Fin if recall::died_with_unread(link, 20) => return Ok(Some(Step::Died)),
         End::Fin => Step::Ended,
         End::Error(errno) => Step::Failed(errno),
         End::Bytes(_) => {
@@ -301,6 +320,10 @@ fn on_tcp(
             return Ok(None);
         }
         limit = usize::try_from(until - consumed).unwrap_or(usize::MAX);
+    }
+    // A receive stops at the mark of urgent data, like the kernel's.
+    if pieces.done() > 0 && kernel::ioctl_int(fd, SIOCATMARK) == Ok(1) {
+        return Ok(Some(Step::TcpEmpty));
     }
     let len = match end {
         End::Open => return Ok(Some(Step::TcpEmpty)),

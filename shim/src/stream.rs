@@ -6,7 +6,6 @@ use crate::hooks::LOWEST;
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
-use crate::readiness::levels;
 use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -239,11 +238,7 @@ pub fn follow_suit(fd: c_int) {
 pub fn unseen_bytes(fd: c_int, incoming: bool) -> usize {
     let Some(endpoint) = descriptor::pin(fd) else { return 0 };
     let bytes = endpoint.link().map_or(0, |link| match incoming {
-        true => {
-            // Following the sender's turns on the way: what it has put into the ring counts, whoever has looked so far.
-            levels::has_bytes(endpoint, link, fd);
-            link.consumer().unread() as usize
-        }
+        true => link.consumer().unread() as usize,
         false => link.producer().unread().min(u64::from(link.capacity())) as usize,
     });
     endpoint.unpin();

@@ -1,6 +1,7 @@
 //! setsockopt and ioctl: most is the kernel's alone; some of it decides whether a stream may move.
 
 use crate::hooks::io::hooks;
+use crate::receiver::SIOCATMARK;
 use crate::{descriptor, real, stream};
 use core::ffi::{c_int, c_ulong, c_void};
 use core::sync::atomic::Ordering;
@@ -65,6 +66,11 @@ hooks! {
                 let more = stream::unseen_bytes(fd, request == libc::FIONREAD);
                 // SAFETY: the kernel has just written an int there.
                 unsafe { number.write_unaligned(number.read_unaligned().saturating_add(more as c_int)) };
+            }
+            // Before the mark there may still be bytes in the ring.
+            SIOCATMARK if stream::unseen_bytes(fd, true) > 0 => {
+                // SAFETY: the kernel has just written an int there.
+                unsafe { number.write_unaligned(0) };
             }
             request if ASYNC_REQUESTS.contains(&request) => stream::object(fd, Reason::AsyncSignal),
             _ => {}

@@ -60,18 +60,12 @@ hooks! {
 
     /// connect(2)
     fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
-        disconnecting(fd, address, len);
-        let result = real!(fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
-        connected(fd, result);
-        result
+        connecting(fd, address, len, || real!(fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int))
     }
 
     /// connect(2), glibc's alias
     fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
-        disconnecting(fd, address, len);
-        let result = real!(fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int);
-        connected(fd, result);
-        result
+        connecting(fd, address, len, || real!(fn __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int))
     }
 
     /// accept(2)
@@ -93,6 +87,9 @@ hooks! {
         {
             // What follows a shutdown (EPIPE) is the kernel's to tell.
             sender::go_back(endpoint, fd, link);
+            // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
+            let wake = link.mark_end();
+            endpoint.deliver(link, wake);
         }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
         if let (Some(endpoint), Some(link), 0) = (endpoint, link, result) {
@@ -113,15 +110,23 @@ hooks! {
     }
 }
 
-/// connect to AF_UNSPEC ends a connection: whatever comes after it on this descriptor is another one.
-fn disconnecting(fd: c_int, address: *const sockaddr, len: socklen_t) {
-    if stream::is_watched(fd) && address as usize >= LOWEST && len as usize >= size_of::<libc::sa_family_t>() {
+/// connect. One to AF_UNSPEC ends a connection: whatever comes after it on this descriptor is another one.
+fn connecting(fd: c_int, address: *const sockaddr, len: socklen_t, real: impl Fn() -> c_int) -> c_int {
+    let disconnects = matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(_)))
+        && address as usize >= LOWEST
+        && len as usize >= size_of::<libc::sa_family_t>()
         // SAFETY: the program's address, at least as long as its family.
-        let family = unsafe { address.cast::<libc::sa_family_t>().read_unaligned() };
-        if c_int::from(family) == libc::AF_UNSPEC {
-            stream::leave_ring(fd, Reason::Call);
-        }
+        && c_int::from(unsafe { address.cast::<libc::sa_family_t>().read_unaligned() }) == libc::AF_UNSPEC;
+    if disconnects {
+        stream::leave_ring(fd, Reason::Call);
     }
+    let result = real();
+    if disconnects && result == 0 {
+        descriptor::renew(fd);
+    } else if !disconnects {
+        connected(fd, result);
+    }
+    result
 }
 
 /// connect has returned: connected, under way, or not.

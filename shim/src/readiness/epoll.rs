@@ -17,7 +17,7 @@ use slipstream_ring::wait::Sleep;
 const PATIENCE: u32 = 512;
 /// Looks in vain after which a sleep leaves a hot member to its doorbell.
 const WARM: u32 = 8;
-/// The kernel's descriptors are asked whenever they were not in the last so many ns.
+/// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
 const FAIRNESS: u64 = 5_000;
 
 /// epoll_ctl on a descriptor that is an endpoint. `None`: the kernel's call is all there is to do (and what to note
@@ -320,12 +320,15 @@ impl Set {
     }
 
     /// Asks the kernel, without waiting, and takes the hub's token out of its answer. Under the lock.
-    fn ask_kernel(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
+    fn ask_kernel(&self, epoll: c_int, events: &mut [libc::epoll_event], now: u64) -> usize {
         if events.is_empty() {
             return 0;
         }
+        self.asked_ns.store(now, Ordering::Relaxed);
         let count = kernel::epoll_harvest(epoll, events).unwrap_or(0);
-        self.without_token(events, count)
+        let count = self.without_token(events, count);
+        self.kernel_busy.store(u32::from(count > 0), Ordering::Relaxed);
+        count
     }
 
     /// Removes the hub's event, harvesting the hub when it was there.
@@ -414,6 +417,11 @@ impl Member {
             // An edge brings what is ready with it, as the kernel's report does.
             if ready & edges == 0 {
                 return 0;
+            }
+            if ready & !(READABLE | WRITABLE) != 0 {
+                // TCP was asked: its own event of the same change is told with this.
+                self.set().harvest();
+                self.edges.store(0, Ordering::Relaxed);
             }
         }
         if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {
@@ -518,19 +526,26 @@ impl Set {
     /// One look at everything. Under the lock.
     fn look(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
         let now = kernel::now_ns();
-        let asked = now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) < FAIRNESS;
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        // A busy ring must not starve the kernel's descriptors, nor they the rings: when both are busy they take turns at
+        // the first places.
+        let busy = self.kernel_busy.load(Ordering::Relaxed) != 0;
+        let due =
+            busy || calls.is_multiple_of(8) || now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) >= FAIRNESS;
         let mut count = 0;
-        // The kernel's descriptors first, unless they were asked just now: a busy ring must not starve them.
-        if !asked {
-            self.asked_ns.store(now, Ordering::Relaxed);
-            count = self.ask_kernel(epoll, events);
+        if due && calls.is_multiple_of(2) {
+            count = self.ask_kernel(epoll, events, now);
         }
         let (_, rest) = events.split_at_mut(count);
         count += self.collect(rest);
-        if count == 0 && asked {
-            count = self.ask_kernel(epoll, events);
+        if count == 0 || (due && !calls.is_multiple_of(2)) {
             let (_, rest) = events.split_at_mut(count);
-            count += self.collect(rest);
+            count += self.ask_kernel(epoll, rest, now);
+            // The hub may have told of something.
+            let (_, rest) = events.split_at_mut(count);
+            if count == 0 {
+                count = self.collect(rest);
+            }
         }
         count
     }

@@ -48,6 +48,9 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         let shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
+        if shown & ENDING != 0 && recall::died_with_unread(link, 0) {
+            recall::let_the_kernel_tell(endpoint, fd, link);
+        }
         if shown & !WRITABLE == 0 {
             endpoint.tcp_hint.store(0, Ordering::Relaxed);
         }

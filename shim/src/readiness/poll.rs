@@ -199,6 +199,9 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
         recall::follow_suit(endpoint, poll.fd, link);
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
             endpoint.ending.store(1, Ordering::Relaxed);
+            if recall::died_with_unread(link, 0) {
+                recall::let_the_kernel_tell(endpoint, poll.fd, link);
+            }
         }
         if link.is_recalled() || (wanted != 0 && link.consumer().glance()) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;

@@ -80,6 +80,10 @@ pub struct Set {
     pub(crate) foreign: AtomicU32,
     /// 1 while a member may have been recalled by another holder.
     pub(crate) recalled: AtomicU32,
+    /// 1 while the kernel had something at the last question.
+    pub(crate) kernel_busy: AtomicU32,
+    /// Looks made.
+    pub(crate) calls: AtomicU32,
     /// When the kernel was last asked, CLOCK_MONOTONIC ns.
     pub(crate) asked_ns: AtomicU64,
 }
