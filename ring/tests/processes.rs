@@ -291,8 +291,8 @@ fn a_stream_between_two_processes_arrives_whole() {
 
 #[test]
 fn killed_processes_are_replaced_and_no_byte_is_lost_or_doubled() {
-    let total: u64 = 24 << 20;
-    let kills = 40;
+    let total: u64 = 40 << 20;
+    let kills = 100;
     let outboxes = outboxes();
     switch(&outboxes);
     let watcher = Mapping::new(&outboxes[1], LEN, false);
