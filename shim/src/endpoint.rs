@@ -7,7 +7,7 @@ use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::epoll;
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor, process, roles, tcp};
+use crate::{broker, config, descriptor, process, recall, roles, tcp};
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -405,6 +405,10 @@ impl Endpoint {
 
     /// Gives up the ring for good, whatever the phase: both directions go back to TCP, or never leave it.
     pub fn retire(&'static self, reason: Reason) {
+        if reason == Reason::None {
+            // Retired before, for a reason that was named then.
+            return;
+        }
         self.settle(reason);
         if let Some(link) = self.link()
             && link.ready() != Ready::Never
@@ -480,7 +484,16 @@ impl Endpoint {
     /// What is left to do before this side's reading is ready for the ring. `true`: it is, or will never be.
     #[inline]
     pub fn is_ready(&'static self, link: &Link) -> bool {
-        link.ready() != Ready::NotYet || self.become_ready(link)
+        match link.ready() {
+            Ready::Ready => true,
+            Ready::NotYet => self.become_ready(link),
+            Ready::Never => {
+                if !link.has_recalled() && link.consumer().unread() == 0 {
+                    recall::detach_now(self, Reason::None);
+                }
+                true
+            }
+        }
     }
 
     #[cold]

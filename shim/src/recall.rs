@@ -15,8 +15,22 @@ use slipstream_ring::{Broken, Link};
 /// Bytes sent again at once.
 const PIECE: usize = 4096;
 
-/// From here on the endpoint is the kernel's alone, in all its holders.
+/// The endpoint is to leave the ring, as soon as this side has read what is there: it goes back to TCP for good now, and
+/// is the kernel's alone once nothing is left. For a program that still reads through the shim.
 pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
+    match endpoint.link() {
+        Some(link) if link.consumer().unread() > 0 => {
+            endpoint.retire(reason);
+            sender::go_back(endpoint, endpoint.any_descriptor().unwrap_or(-1), link);
+            // Whoever sleeps on it is to find it ready.
+            endpoint.wake_own(link);
+        }
+        _ => detach_now(endpoint, reason),
+    }
+}
+
+/// From here on the endpoint is the kernel's alone, in all its holders; the peer sends again what is unread.
+pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
     let Some(link) = endpoint.link() else {
         if endpoint.phase() != Phase::Idle {
             endpoint.settle(reason);

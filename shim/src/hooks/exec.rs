@@ -12,7 +12,7 @@ fn before_exec() {
         if let descriptor::Entry::Endpoint(endpoint) = entry
             && !kernel::closes_on_exec(fd)
         {
-            recall::detach(endpoint, Reason::Exec);
+            recall::detach_now(endpoint, Reason::Exec);
         }
     });
 }

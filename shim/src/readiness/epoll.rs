@@ -30,12 +30,13 @@ pub fn control(
     fd: c_int,
     event: Option<libc::epoll_event>,
 ) -> Option<Result<(), Errno>> {
-    if endpoint.link().is_none_or(|link| link.has_recalled()) {
-        return None;
-    }
+    let link = endpoint.link().filter(|link| !link.has_recalled())?;
     if set.is_foreign() {
         recall::detach(endpoint, Reason::EpollForeign);
-        return None;
+        if link.has_recalled() {
+            return None;
+        }
+        // Bytes are left in the ring: the shim serves it until they are read.
     }
     let mut unserved = false;
     let result = set.locked(|| {
@@ -442,6 +443,7 @@ pub fn wait(
     if let Some(found) = set.locked(|| set.look(epoll, events))
         && (found > 0 || (timeout == Some(0) && mask.is_none()))
     {
+        set.leave_to_sleepers();
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
@@ -552,7 +554,7 @@ impl Set {
 
     /// A thread that leaves with events while others sleep arms what it leaves behind, so that they wake for it.
     fn leave_to_sleepers(&self) {
-        if self.sleepers.load(Ordering::SeqCst) != 0 {
+        if self.sleepers.load(Ordering::SeqCst) != 0 || self.is_foreign() {
             self.locked(|| {
                 let mut left = None;
                 self.each_hot(|member| {
