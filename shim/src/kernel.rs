@@ -52,6 +52,15 @@ pub fn close_range(first: u32, last: u32) -> Result<()> {
     call!(close_range, first, last, 0).map(drop)
 }
 
+/// Opens a file whose path ends with a NUL.
+pub fn open_to_read(path: &[u8]) -> Result<c_int> {
+    call!(openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0).map(|fd| fd as c_int)
+}
+
+pub fn read(fd: c_int, bytes: &mut [u8]) -> Result<usize> {
+    call!(read, fd, bytes.as_mut_ptr(), bytes.len())
+}
+
 /// Maps anonymous zeroed memory of its own (or, `shared`, one that children after fork share).
 pub fn map_anonymous(len: usize, shared: bool) -> Result<*mut u8> {
     let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };

@@ -50,7 +50,7 @@ pub fn control(
                 }
                 Some(_) => Err(Errno(libc::EEXIST)),
                 None => match set::add(endpoint, set, fd, event.events, event.u64) {
-                    Some(member) if member.manage(epoll) => {
+                    Some(member) if member.manage_fresh(epoll) => {
                         set.refire(member);
                         Ok(())
                     }
@@ -326,8 +326,14 @@ impl Set {
             return 0;
         }
         self.asked_ns.store(now, Ordering::Relaxed);
-        let count = kernel::epoll_harvest(epoll, events).unwrap_or(0);
-        let count = self.without_token(events, count);
+        let reported = kernel::epoll_harvest(epoll, events).unwrap_or(0);
+        let mut count = self.without_token(events, reported);
+        if count < reported && reported == events.len() {
+            // The hub's event took a place that another was waiting for.
+            let (_, rest) = events.split_at_mut(count);
+            let more = kernel::epoll_harvest(epoll, rest).unwrap_or(0);
+            count += self.without_token(rest, more);
+        }
         self.kernel_busy.store(u32::from(count > 0), Ordering::Relaxed);
         count
     }

@@ -8,6 +8,7 @@
 use crate::descriptor;
 use crate::endpoint::Endpoint;
 use crate::kernel;
+use crate::readiness::fdinfo;
 use crate::readiness::levels::{READABLE, WRITABLE};
 use crate::roles;
 use crate::slab::{Slab, Slot};
@@ -45,6 +46,8 @@ pub struct Member {
     pub(crate) idle: AtomicU32,
     /// The announcement of a sleep that may be taken back: under the set's lock.
     pub(crate) armed: UnsafeCell<Option<Armed>>,
+    /// 1 in one that was never in the program's set.
+    pub(crate) fresh: AtomicU32,
     /// 1 after a one-shot report.
     pub(crate) spent: AtomicU32,
 }
@@ -142,11 +145,24 @@ impl Member {
         self.set().heat(self);
     }
 
+    /// As [`Member::manage`], for a registration that has not been in the program's set.
+    pub fn manage_fresh(&'static self, epoll: c_int) -> bool {
+        self.fresh.store(1, Ordering::Relaxed);
+        self.manage(epoll)
+    }
+
     /// Takes the registration over into the hub.
     pub fn manage(&'static self, epoll: c_int) -> bool {
         let (set, endpoint) = (self.set(), self.endpoint());
         let Some(hub) = set.hub(epoll) else { return false };
         let fd = self.fd.load(Ordering::Relaxed);
+        // A one-shot registration that has fired in the kernel stays silent here; without /proc we could not know.
+        if self.events.load(Ordering::Relaxed) & libc::EPOLLONESHOT as u32 != 0
+            && self.fresh.swap(0, Ordering::Relaxed) == 0
+        {
+            let Some(spent) = fdinfo::is_spent(epoll, fd) else { return false };
+            self.spent.store(u32::from(spent), Ordering::Relaxed);
+        }
         let token = core::ptr::from_ref(self) as u64;
         let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
         if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token | BELL).is_err() {
@@ -337,7 +353,9 @@ pub fn add(
     member.fd.store(fd, Ordering::Relaxed);
     member.events.store(events, Ordering::Relaxed);
     member.data.store(data, Ordering::Relaxed);
-    for word in [&member.managed, &member.dormant, &member.edges, &member.idle, &member.spent, &member.is_hot] {
+    for word in
+        [&member.managed, &member.dormant, &member.edges, &member.idle, &member.spent, &member.fresh, &member.is_hot]
+    {
         word.store(0, Ordering::Relaxed);
     }
     // SAFETY: just taken from the slab: nobody else has it.

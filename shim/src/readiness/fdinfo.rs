@@ -1,0 +1,79 @@
+//! What the kernel tells of an epoll set in /proc/self/fdinfo: one line per registration,
+//! `tfd: <descriptor> events: <hex> data: <hex> …`.
+
+use crate::kernel;
+use core::ffi::c_int;
+
+/// Whether a one-shot registration has fired: the kernel keeps it with no event left. `None`: /proc does not tell.
+pub fn is_spent(set: c_int, fd: c_int) -> Option<bool> {
+    let mut found = None;
+    each_line(set, |line| {
+        if let Some((number, events)) = registration(line)
+            && number == fd as u32
+        {
+            const PRIVATE: u32 = (libc::EPOLLONESHOT | libc::EPOLLET | libc::EPOLLEXCLUSIVE | libc::EPOLLWAKEUP) as u32;
+            found = Some(events & !PRIVATE == 0);
+        }
+    })?;
+    found
+}
+
+/// The descriptor and the events of a line.
+fn registration(line: &[u8]) -> Option<(u32, u32)> {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut after = |label: &[u8], radix| {
+        words.find(|word| *word == label)?;
+        words.next()?.iter().try_fold(0u32, |sum, digit| {
+            Some(sum.wrapping_mul(radix).wrapping_add(char::from(*digit).to_digit(radix)?))
+        })
+    };
+    Some((after(b"tfd:", 10)?, after(b"events:", 16)?))
+}
+
+/// Reads the file by its lines; what is longer than any registration is cut.
+fn each_line(set: c_int, mut work: impl FnMut(&[u8])) -> Option<()> {
+    let mut path = *b"/proc/self/fdinfo/\0\0\0\0\0\0\0\0\0\0\0";
+    let mut digits = [0u8; 10];
+    let (mut number, mut count) = (set as u32, 0);
+    for digit in &mut digits {
+        *digit = b'0' + (number % 10) as u8;
+        (number, count) = (number / 10, count + 1);
+        if number == 0 {
+            break;
+        }
+    }
+    for (to, from) in path.iter_mut().skip(18).zip(digits.iter().take(count).rev()) {
+        *to = *from;
+    }
+    let file = kernel::open_to_read(&path).ok()?;
+    let (mut block, mut line, mut len) = ([0u8; 1024], [0u8; 160], 0);
+    while let Ok(read) = kernel::read(file, &mut block) {
+        if read == 0 {
+            break;
+        }
+        for byte in block.iter().take(read) {
+            if *byte == b'\n' {
+                work(line.get(..len).unwrap_or_default());
+                len = 0;
+            } else if let Some(place) = line.get_mut(len) {
+                *place = *byte;
+                len += 1;
+            }
+        }
+    }
+    kernel::close(file);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_read_from_its_line() {
+        let line = b"tfd:        4 events: 80000019 data:                4  pos:0 ino:2a8775 sdev:9";
+        assert_eq!(registration(line), Some((4, 0x8000_0019)));
+        assert_eq!(registration(b"pos:\t0"), None);
+        assert_eq!(registration(b"tfd: x events: 1"), None);
+    }
+}
