@@ -81,6 +81,7 @@ hooks! {
     }
 
     /// _Exit(3), which does not return
+    #[allow(non_snake_case)] // C's name
     fn _Exit(status: c_int) -> c_int {
         process::exit();
         real!(fn _Exit(status: c_int) -> c_int)
