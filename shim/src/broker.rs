@@ -72,7 +72,11 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
         if !endpoint.advance(Phase::Counting, Phase::Offered) && endpoint.phase() != Phase::Offered {
             return None;
         }
-        if send(socket, bytemuck::bytes_of(&offer), &[]).is_err() {
+        if let Err(errno) = send(socket, bytemuck::bytes_of(&offer), &[]) {
+            if errno != Errno(libc::EAGAIN) {
+                // The broker is gone; the next offer looks for another.
+                hang_up();
+            }
             endpoint.advance(Phase::Offered, Phase::Counting);
             return None;
         }
@@ -228,9 +232,11 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
             if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
                 match prepared(endpoint, fd, prepare, fds) {
                     Ok(()) => notice(Kind::Mapped, endpoint, Reason::None),
-                    Err(reason) => endpoint.settle(reason),
+                    Err(reason) => refuse(endpoint, reason),
                 }
                 endpoint.unpin();
+            } else {
+                answer_for_nobody(header.endpoint);
             }
             Some(())
         }
@@ -238,9 +244,11 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
             if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
                 match attached(endpoint, fd, fds[0]) {
                     Ok(()) => notice(Kind::Attached, endpoint, Reason::None),
-                    Err(reason) => endpoint.settle(reason),
+                    Err(reason) => refuse(endpoint, reason),
                 }
                 endpoint.unpin();
+            } else {
+                answer_for_nobody(header.endpoint);
             }
             Some(())
         }
@@ -253,6 +261,27 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
         }
         _ => None,
     }
+}
+
+/// Answers a handout that is not taken. Every handout is answered, or the broker hands out no more.
+fn refuse(endpoint: &'static Endpoint, reason: Reason) {
+    match endpoint.phase() {
+        // It says so itself.
+        Phase::Offered | Phase::Prepared => endpoint.settle(reason),
+        _ => decline(endpoint, reason),
+    }
+}
+
+/// A handout for an endpoint that is gone, or about to be.
+fn answer_for_nobody(endpoint: u64) {
+    let notice = Notice {
+        header: Header::new(Kind::Declined, endpoint),
+        pair: 0,
+        reason: Reason::Gone as u16,
+        side: 0,
+        reserved: [0; 5],
+    };
+    locked(|| send(SOCKET.load(Ordering::Relaxed), bytemuck::bytes_of(&notice), &[]).ok());
 }
 
 fn welcome(page: c_int) -> Option<()> {
@@ -400,13 +429,14 @@ pub fn after_fork() {
 
 fn locked<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
     // A few turns, for another thread's short message; a signal handler that finds its own thread here gives up.
-    for _ in 0..1000 {
+    for turn in 0..2_000 {
         if LOCK.try_lock() {
             let result = work();
             LOCK.unlock();
             return result;
         }
-        core::hint::spin_loop();
+        // Another thread's message is short, unless it is not running.
+        if turn < 1_000 { core::hint::spin_loop() } else { kernel::yield_now() }
     }
     None
 }

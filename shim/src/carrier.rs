@@ -9,6 +9,18 @@ use crate::pieces::Pieces;
 use core::ffi::c_int;
 use slipstream_ring::{Broken, Claim, Consumer};
 
+/// A socket's bytes cannot be taken back when a signal handler of this thread turns out to have been quicker, so none may
+/// run meanwhile.
+pub fn shielded<T>(endpoint: &Endpoint, work: impl FnOnce() -> T) -> T {
+    if endpoint.socket() < 0 {
+        return work();
+    }
+    let mask = kernel::block_signals();
+    let result = work();
+    kernel::restore_signals(mask);
+    result
+}
+
 /// Puts the next bytes of `pieces` where the claim says; how many.
 #[inline]
 pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
@@ -65,11 +77,18 @@ pub fn drain(
 
 fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Result<usize, Broken> {
     let peek = flags & libc::MSG_PEEK;
-    let taken = if flags & libc::MSG_TRUNC != 0 {
-        let mut nowhere = [0u8; 4096];
-        kernel::recv(socket, nowhere.as_mut_ptr(), len.min(nowhere.len()), peek | libc::MSG_DONTWAIT)
-    } else {
-        pieces.receive(socket, len, peek | libc::MSG_DONTWAIT)
+    let take = || {
+        if flags & libc::MSG_TRUNC != 0 {
+            let mut nowhere = [0u8; 4096];
+            kernel::recv(socket, nowhere.as_mut_ptr(), len.min(nowhere.len()), peek | libc::MSG_DONTWAIT)
+        } else {
+            pieces.receive(socket, len, peek | libc::MSG_DONTWAIT)
+        }
+    };
+    // A peer that closed its end with bytes unread leaves an error before our own bytes: asking takes it.
+    let taken = match take() {
+        Err(Errno(libc::ECONNRESET)) => take(),
+        taken => taken,
     };
     // They were put there before they were announced.
     taken.ok().filter(|taken| *taken > 0 || len == 0).ok_or(Broken)

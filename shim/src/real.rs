@@ -83,11 +83,11 @@ pub fn single_threaded() -> bool {
 }
 
 /// PTHREAD_CANCEL_ASYNCHRONOUS of pthread.h.
-pub const CANCEL_ASYNCHRONOUS: c_int = 1;
+const CANCEL_ASYNCHRONOUS: c_int = 1;
 
 /// Lets a cancellation strike at any instruction (1) or not (0); the former type. No destructor may be alive and no role
 /// held while it is 1.
-pub fn set_cancel_type(kind: c_int) -> c_int {
+fn set_cancel_type(kind: c_int) -> c_int {
     let address = SET_CANCEL_TYPE.load(Ordering::Relaxed);
     let mut former = 0;
     if address != 0 {
@@ -108,6 +108,14 @@ pub fn rseq_offset() -> Option<isize> {
     }
     // SAFETY: libc's own constants.
     unsafe { (size.read() != 0).then(|| offset.read()) }
+}
+
+/// Runs a call of the kernel's that may block, as a cancellation point. What the thread holds is noted in `held`.
+pub fn cancellable<T>(call: impl FnOnce() -> T) -> T {
+    let former = set_cancel_type(CANCEL_ASYNCHRONOUS);
+    let result = call();
+    set_cancel_type(former);
+    result
 }
 
 /// Dies here if the thread has been cancelled. No destructor may be alive and no role held.

@@ -7,7 +7,7 @@ use crate::pieces::Pieces;
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::{self, Spun, Woken};
-use crate::{carrier, recall, roles, thread};
+use crate::{carrier, real, recall, roles, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -68,7 +68,7 @@ pub fn receive(
             // Recalled while we waited: the kernel serves the rest.
             return Done::Moved(by_tcp(endpoint, fd, pieces, flags));
         }
-        let step = match attempt(endpoint, fd, link, pieces, &mut request) {
+        let step = match carrier::shielded(endpoint, || attempt(endpoint, fd, link, pieces, &mut request)) {
             Ok(step) => step,
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
         };
@@ -150,7 +150,7 @@ struct Empty {
 /// The kernel's call on the endpoint's own socket, for what is left.
 fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
     let fd = endpoint.descriptor(fd);
-    match held::during(Obligation::Pin(endpoint), || pieces.receive(fd, usize::MAX, flags)) {
+    match held::during(Obligation::Pin(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
         Ok(n) => Ok(pieces.done() + n),
         Err(_) if pieces.done() > 0 => Ok(pieces.done()),
         Err(errno) => Err(errno),

@@ -5,7 +5,7 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::Done;
-use crate::{carrier, recall, roles, tcp, thread, wait};
+use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -57,7 +57,7 @@ pub fn send(
     // name something else.
     let mut fresh = true;
     loop {
-        match step(endpoint, fd, link, pieces, flags) {
+        match carrier::shielded(endpoint, || step(endpoint, fd, link, pieces, flags)) {
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
             Ok(Step::Sent(n)) => {
                 (fresh, full_since) = (false, 0);
@@ -231,7 +231,8 @@ fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces,
     while !pieces.is_empty() {
         // A short count is the kernel's word to stop (full and non-blocking, a signal, a timeout), unless it comes of our
         // taking a few pieces at a time.
-        match pieces.send(endpoint.descriptor(fd), flags) {
+        let socket = endpoint.descriptor(fd);
+        match real::cancellable(|| pieces.send(socket, flags)) {
             Ok((sent, asked)) => {
                 pieces.advance(sent);
                 if sent < asked {

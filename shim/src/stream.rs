@@ -30,7 +30,9 @@ pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() 
         real::test_cancel();
     }
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    if pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0) {
+    if flags & libc::MSG_TRUNC == 0
+        && pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0)
+    {
         endpoint.unpin();
         return Done::Moved(Err(Errno(libc::EFAULT)));
     }
@@ -51,7 +53,9 @@ pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> 
         real::test_cancel();
     }
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    if pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0) {
+    if flags & libc::MSG_TRUNC == 0
+        && pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0)
+    {
         endpoint.unpin();
         return Done::Moved(Err(Errno(libc::EFAULT)));
     }

@@ -6,6 +6,15 @@ use core::ffi::c_int;
 /// SIOCOUTQNSD of linux/sockios.h: bytes not sent yet.
 const SIOCOUTQNSD: u64 = 0x894b;
 
+/// So much is unsent because the receiver or the network is slower than the sender, and will go without another push.
+/// Less may be held back, by Nagle or MSG_MORE, until the program writes again.
+const BULK: c_int = 128 * 1024;
+
+fn is_corked(fd: c_int) -> bool {
+    let mut corked: c_int = 0;
+    kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CORK, &mut corked).is_err() || corked != 0
+}
+
 /// The start of the kernel's `struct tcp_info` as far as it is used: state first, at 120 bytes_acked, at 128 bytes_received.
 #[repr(C)]
 struct Info {
@@ -30,7 +39,8 @@ fn info(fd: c_int) -> Result<Info> {
 /// Bytes written to TCP so far, if the direction may leave it now: connected both ways, nothing held back (by cork, Nagle
 /// or MSG_MORE). Exact while no one writes.
 pub fn written(fd: c_int, connector: bool) -> Option<u64> {
-    if kernel::ioctl_int(fd, SIOCOUTQNSD).ok()? != 0 {
+    let unsent = kernel::ioctl_int(fd, SIOCOUTQNSD).ok()?;
+    if unsent != 0 && (unsent < BULK || is_corked(fd)) {
         return None;
     }
     loop {

@@ -176,13 +176,11 @@ pub fn sleep(
     let limit = if deadline.is_some() { limit.min(SLICE) } else { limit.min(TICK) };
     let tick = kernel::now_ns() + limit;
     let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
-    let former = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
     let asleep = Asleep::now();
-    let result = match deadline {
+    let result = real::cancellable(|| match deadline {
         None => kernel::futex_wait_two([(word, value), (local, local_value)], &until),
         Some(_) => kernel::futex_wait(word, value, &until),
-    };
-    real::set_cancel_type(former);
+    });
     asleep.until_now();
     match result {
         Ok(()) | Err(Errno(libc::EAGAIN)) => Ok(Woken::Look),

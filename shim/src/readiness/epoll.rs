@@ -297,13 +297,16 @@ impl Set {
             for event in events.iter().take(count) {
                 let (bits, data) = (event.events, event.u64);
                 let member = Member::of_event(data);
-                if !member.is_live() {
+                if !member.is_managed() {
                     continue;
                 }
                 if data & set::BELL == 0 {
-                    member.endpoint().tcp_hint.store(1, Ordering::Relaxed);
-                    member.edges.fetch_or(bits, Ordering::Relaxed);
-                    self.heat(member);
+                    // Also for a dormant one: it will not be told again.
+                    member.endpoint().tcp_hint.store(1, Ordering::SeqCst);
+                    if member.is_live() {
+                        member.edges.fetch_or(bits, Ordering::Relaxed);
+                        self.heat(member);
+                    }
                 } else {
                     // One bell in the hub for all registrations of its endpoint here.
                     set::each(member.endpoint(), |other| {
@@ -491,10 +494,7 @@ fn wait_blocked(
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
-                    let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
-                    let slept = kernel::epoll_wait(epoll, events, left.as_ref(), mask);
-                    real::set_cancel_type(kind);
-                    slept
+                    real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask))
                 });
                 asleep.until_now();
                 set.leave();

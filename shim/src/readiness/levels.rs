@@ -46,13 +46,15 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     }
     if endpoint.tcp_hint.load(Ordering::Relaxed) != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
+        // Taken down before the question, so that what comes after it is not missed.
+        endpoint.tcp_hint.store(0, Ordering::SeqCst);
         let shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
         if shown & ENDING != 0 && recall::died_with_unread(link, 0) {
             recall::let_the_kernel_tell(endpoint, fd, link);
         }
-        if shown & !WRITABLE == 0 {
-            endpoint.tcp_hint.store(0, Ordering::Relaxed);
+        if shown & !WRITABLE != 0 {
+            endpoint.tcp_hint.store(1, Ordering::Relaxed);
         }
         // In the ring, TCP shows only its end (or a writer that we cannot see): readable, too.
         ready |= if tx_on_tcp { shown } else { shown & !WRITABLE };

@@ -179,9 +179,7 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
         others.copy_from_slice(polls);
         *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
     }
-    let kind = real::set_cancel_type(real::CANCEL_ASYNCHRONOUS);
-    let slept = kernel::ppoll(room, timeout, &raw const mask);
-    real::set_cancel_type(kind);
+    let slept = real::cancellable(|| kernel::ppoll(room, timeout, &raw const mask));
     if let Some(pages) = pages {
         kernel::unmap(pages, bytes);
     }
