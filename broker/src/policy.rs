@@ -7,7 +7,7 @@ use crate::matching::Rules;
 use std::time::{Duration, Instant};
 
 /// The least and the most bytes of one ring, and what it has unless a client asks.
-pub const RING: RingSizes = RingSizes { least: 4 << 10, usual: 64 << 10, most: 1 << 20 };
+pub const RING: RingSizes = RingSizes { least: 4 << 10, usual: 256 << 10, most: 1 << 20 };
 
 /// See [`RING`].
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn ring_sizes_follow_the_larger_wish() {
-        assert_eq!(RING.capacity(0, 0), 64 << 10);
+        assert_eq!(RING.capacity(0, 0), 256 << 10);
         assert_eq!(RING.capacity(0, 16), 16 << 10);
         assert_eq!(RING.capacity(100, 16), 128 << 10);
         assert_eq!(RING.capacity(1, 1), 4 << 10);

@@ -406,17 +406,22 @@ fn hang_up() {
     UNWELCOMED.store(false, Ordering::Relaxed);
 }
 
-/// Looks whether the broker still listens; for endpoints whose offer stands for long.
-pub fn check() {
-    let socket = SOCKET.load(Ordering::Relaxed);
-    if socket >= 0 && kernel::poll_now(socket, 0) & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
-        read_mail();
-    }
+/// Whether an offer could be made now: there is a connection, or it is time to try for one.
+pub fn is_reachable() -> bool {
+    SOCKET.load(Ordering::Relaxed) >= 0 || kernel::now_ns() >= RETRY_NS.load(Ordering::Relaxed)
 }
 
-/// Whether a descriptor is the connection: the program may not close it by a range.
-pub fn descriptor() -> c_int {
-    SOCKET.load(Ordering::Relaxed)
+/// Whether an offer made over connection `generation` stands no more. Looks for the broker's end now and then.
+pub fn has_forgotten(generation: u32) -> bool {
+    static LOOKED_NS: AtomicU64 = AtomicU64::new(0);
+    let (socket, now) = (SOCKET.load(Ordering::Relaxed), kernel::now_ns());
+    if socket >= 0 && now - LOOKED_NS.load(Ordering::Relaxed) >= RETRY {
+        LOOKED_NS.store(now, Ordering::Relaxed);
+        if kernel::poll_now(socket, 0) & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
+            read_mail();
+        }
+    }
+    SOCKET.load(Ordering::Relaxed) < 0 || GENERATION.load(Ordering::Relaxed) != generation
 }
 
 /// In a forked child: the connection is the parent's.

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use core::ffi::c_int;
-use slipstream_ring::{Broken, Claim, Consumer};
+use slipstream_ring::{Broken, Claim, Consumer, Link};
 
 /// A socket's bytes cannot be taken back when a signal handler of this thread turns out to have been quicker, so none may
 /// run meanwhile.
@@ -19,6 +19,13 @@ pub fn shielded<T>(endpoint: &Endpoint, work: impl FnOnce() -> T) -> T {
     let result = work();
     kernel::restore_signals(mask);
     result
+}
+
+/// Whether there is room for more.
+#[inline]
+pub fn has_space(endpoint: &Endpoint, link: &Link) -> bool {
+    let in_ring = link.producer().unread() < u64::from(link.capacity());
+    in_ring && (endpoint.socket() < 0 || kernel::poll_now(endpoint.socket(), libc::POLLOUT) != 0)
 }
 
 /// Puts the next bytes of `pieces` where the claim says; how many.

@@ -19,6 +19,8 @@ use slipstream_ring::{Broken, Link};
 const CHUNK: u32 = 16 * 1024;
 /// How long a full ring is waited for before the direction goes back to TCP.
 const PATIENCE: u64 = 10_000_000;
+/// The same in a call that must not block: long enough for a reader that is reading, short for one that is not.
+const SHORT_PATIENCE: u64 = 1_000_000;
 /// Flags that do not change what is sent.
 const HARMLESS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_MORE | libc::MSG_EOR;
 
@@ -84,7 +86,7 @@ pub fn send(
             }
             Ok(Step::Full) => {
                 fresh = false;
-                let space = || link.producer().unread() < u64::from(link.capacity()) || link.producer().must_go_back();
+                let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
                 if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space) == wait::Spun::Found {
                     continue;
                 }
@@ -96,11 +98,12 @@ pub fn send(
                 if nonblocking && pieces.done() > 0 {
                     return Done::Moved(Ok(pieces.done()));
                 }
-                if nonblocking || now - full_since >= PATIENCE {
+                let patience = if nonblocking { SHORT_PATIENCE } else { PATIENCE };
+                if now - full_since >= patience {
                     go_back(endpoint, fd, link);
                     continue;
                 }
-                match held::during(Obligation::Pin(endpoint), || wait::sleep(link, Sleep::Space, None, PATIENCE, space))
+                match held::during(Obligation::Pin(endpoint), || wait::sleep(link, Sleep::Space, None, patience, space))
                 {
                     Err(Errno(libc::EINTR)) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
                     Err(errno @ Errno(libc::EINTR)) => return Done::Moved(Err(errno)),

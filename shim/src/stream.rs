@@ -19,6 +19,9 @@ pub enum Done {
     Moved(Result<usize, Errno>),
 }
 
+/// Calls between two tries to offer an endpoint.
+const AGAIN: u32 = 32;
+
 /// Flags of a receive that takes nothing.
 const TAKES_NOTHING: c_int = libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE;
 
@@ -165,19 +168,15 @@ fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &
             if ops >= endpoint.ask_at.load(Ordering::Relaxed)
                 || bytes >= endpoint.ask_at_bytes.load(Ordering::Relaxed) =>
         {
-            if broker::offer(endpoint, fd) {
+            if broker::is_reachable() && broker::offer(endpoint, fd) {
                 endpoint.offered_in.store(broker::generation(), Ordering::Relaxed);
             }
-            // Not now, or the broker forgets: ask again after as much as was seen so far.
-            endpoint.ask_at.store(ops.saturating_mul(2).max(config::min_ops()), Ordering::Relaxed);
-            endpoint.ask_at_bytes.store(bytes.saturating_mul(2).max(config::min_bytes()), Ordering::Relaxed);
+            // Not now: ask again after some more.
+            endpoint.ask_at.store(ops.saturating_add(config::min_ops().max(AGAIN)), Ordering::Relaxed);
+            endpoint.ask_at_bytes.store(bytes.saturating_add(config::min_bytes()), Ordering::Relaxed);
         }
-        Phase::Offered if ops >= endpoint.ask_at.load(Ordering::Relaxed) => {
-            endpoint.ask_at.store(ops.saturating_mul(2), Ordering::Relaxed);
-            broker::check();
-            if endpoint.offered_in.load(Ordering::Relaxed) != broker::generation() || broker::descriptor() < 0 {
-                endpoint.advance(Phase::Offered, Phase::Counting);
-            }
+        Phase::Offered if broker::has_forgotten(endpoint.offered_in.load(Ordering::Relaxed)) => {
+            endpoint.advance(Phase::Offered, Phase::Counting);
         }
         _ => {}
     }

@@ -6,23 +6,24 @@ use core::ffi::c_int;
 /// SIOCOUTQNSD of linux/sockios.h: bytes not sent yet.
 const SIOCOUTQNSD: u64 = 0x894b;
 
-/// So much is unsent because the receiver or the network is slower than the sender, and will go without another push.
-/// Less may be held back, by Nagle or MSG_MORE, until the program writes again.
-const BULK: c_int = 128 * 1024;
-
 fn is_corked(fd: c_int) -> bool {
     let mut corked: c_int = 0;
     kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CORK, &mut corked).is_err() || corked != 0
 }
 
-/// The start of the kernel's `struct tcp_info` as far as it is used: state first, at 120 bytes_acked, at 128 bytes_received.
+/// The start of the kernel's `struct tcp_info` as far as it is used: state first, at 24 the segments in flight, at 120
+/// bytes_acked, at 128 bytes_received.
 #[repr(C)]
 struct Info {
     state: u8,
-    skipped: [u8; 119],
+    skipped: [u8; 23],
+    unacked: u32,
+    skipped_too: [u8; 92],
     acked: u64,
     received: u64,
 }
+
+const _: () = assert!(core::mem::offset_of!(Info, unacked) == 24 && core::mem::offset_of!(Info, acked) == 120);
 
 /// States in which the peer's FIN has been received: it counts as one byte of `received`.
 const AFTER_FIN: [u8; 4] = [6, 8, 9, 11]; // TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
@@ -30,17 +31,19 @@ const ESTABLISHED: u8 = 1;
 const CLOSE: u8 = 7;
 
 fn info(fd: c_int) -> Result<Info> {
-    let mut info = Info { state: 0, skipped: [0; 119], acked: 0, received: 0 };
+    let mut info = Info { state: 0, skipped: [0; 23], unacked: 0, skipped_too: [0; 92], acked: 0, received: 0 };
     let len = kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
     // Before Linux 4.1 the counts were not there.
     if len < size_of::<Info>() { Err(Errno(libc::ENOPROTOOPT)) } else { Ok(info) }
 }
 
 /// Bytes written to TCP so far, if the direction may leave it now: connected both ways, nothing held back (by cork, Nagle
-/// or MSG_MORE). Exact while no one writes.
+/// or MSG_MORE) that would stay so. Exact while no one writes.
 pub fn written(fd: c_int, connector: bool) -> Option<u64> {
     let unsent = kernel::ioctl_int(fd, SIOCOUTQNSD).ok()?;
-    if unsent != 0 && (unsent < BULK || is_corked(fd)) {
+    // While something is in flight, its acknowledgement sends what Nagle or MSG_MORE holds back; otherwise only the
+    // program's next write to TCP would.
+    if unsent != 0 && (info(fd).ok()?.unacked == 0 || is_corked(fd)) {
         return None;
     }
     loop {
