@@ -1,6 +1,7 @@
 //! The pages in docs/ against the code: whoever changes one side must change the other.
 
 use slipstream_broker::packet::{self, Malformed};
+use slipstream_broker::policy::RING;
 use slipstream_broker::protocol::{
     self, Address, Header, Hello, Kind, Mailbox, Notice, Offer, Prefix, Prepare, Reason, StatusReply, Transport,
     Welcome,
@@ -240,6 +241,14 @@ fn environment() {
     let mut written = start_of_rows("README.md", "Environment", 1);
     written.sort();
     assert_same("README.md", written, real.into_iter().collect());
+
+    let rows = table("README.md", "Environment");
+    let ring = rows.iter().find(|row| row[0] == "SLIPSTREAM_RING_KIB").expect("just compared").join(" ");
+    for bytes in [RING.least, RING.usual, RING.most] {
+        let kib = (bytes >> 10).to_string();
+        let named = ring.split(|c: char| !c.is_ascii_digit()).any(|number| number == kib);
+        assert!(named, "README.md: {kib} KiB is not in {ring:?}");
+    }
 }
 
 /// The paths of all values within a JSON value; of `rx` none, since it is as `tx`.
