@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
+use slipstream_ring::role::Entry;
 use slipstream_ring::{Broken, Link};
 
 /// Bytes sent again at once.
@@ -37,19 +38,27 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         }
         return;
     };
-    endpoint.retire(reason);
     let fd = endpoint.any_descriptor().unwrap_or(-1);
     sender::go_back(endpoint, fd, link);
+    let mut stranded = false;
     if !link.has_recalled() {
         let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
         lay_out(endpoint, link);
+        // The mark before the word that the ring is not to be used: who goes back for that sees it, too.
         let wake = link.recall();
         endpoint.deliver(link, wake);
         endpoint.wake_own(link);
+        stranded = link.consumer().is_stranded();
         roles::leave(link.rx_lock(), rx, || ());
         roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
     }
+    endpoint.retire(reason);
     epoll::release(endpoint);
+    if stranded {
+        // The sender went back a moment earlier: what it left in the ring came before what is on TCP already, and can no
+        // longer be put in order for a reader that is not us.
+        endpoint.fail(fd);
+    }
 }
 
 /// With the uds transport the unread bytes are in our end of the socketpair: the peer is to find them in our outbox.
@@ -130,7 +139,8 @@ pub fn follow_suit(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool 
 pub fn answer(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<bool, Broken> {
     let lock = link.tx_lock();
     let entry = roles::enter(lock);
-    let done = answer_locked(endpoint, fd, link);
+    // A signal handler inside its own thread's send leaves it to that one.
+    let done = if entry == Entry::Reentered { Ok(true) } else { answer_locked(endpoint, fd, link) };
     roles::leave(lock, entry, || sender::publish(endpoint, link));
     done
 }

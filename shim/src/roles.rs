@@ -37,6 +37,17 @@ fn contend(lock: &RoleLock, me: u32) -> Entry {
     }
 }
 
+/// Whether the calling thread is inside the role, seen from a call that has not entered it: a signal handler's.
+pub fn is_mine(lock: &RoleLock) -> bool {
+    match lock.try_lock(thread::current().tid()) {
+        Entry::Locked => {
+            leave(lock, Entry::Locked, || ());
+            false
+        }
+        entry => entry == Entry::Reentered,
+    }
+}
+
 /// Gives the role back; `finish` publishes what nested calls have left.
 #[inline]
 pub fn leave(lock: &RoleLock, entry: Entry, mut finish: impl FnMut()) {

@@ -99,6 +99,10 @@ pub fn send(
                     return Done::Moved(Ok(pieces.done()));
                 }
                 let patience = if nonblocking { SHORT_PATIENCE } else { PATIENCE };
+                if now - full_since >= patience && roles::is_mine(link.tx_lock()) {
+                    // A handler inside its own thread's send: only that one can make room.
+                    return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) });
+                }
                 if now - full_since >= patience {
                     go_back(endpoint, fd, link);
                     continue;
@@ -133,20 +137,11 @@ fn step(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, fl
 fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, entry: Entry) -> Result<Step, Broken> {
     let producer = link.producer();
     let marks = link.peer_marks();
-    if marks & MARK_RECALL != 0 {
-        if !recall::answer_locked(endpoint, fd, link)? {
-            return Ok(Step::Full);
-        }
-        endpoint.family().writers.force();
-        return Ok(Step::Tcp);
-    }
     let hint = marks != 0 || endpoint.ending.load(Ordering::Relaxed) != 0;
-    if producer.must_go_back() || (hint && tcp::is_ending(endpoint.descriptor(fd))) {
-        // The end of the connection is the kernel's to tell.
-        let wake = producer.go_back();
-        endpoint.deliver(link, wake);
-        endpoint.family().writers.force();
-        return Ok(Step::Tcp);
+    let over = || hint && (marks & MARK_RECALL != 0 || tcp::is_ending(endpoint.descriptor(fd)));
+    // A handler inside its own thread's send only stages: the carrier is the outer call's to change.
+    if entry != Entry::Reentered && (producer.must_go_back() || over()) {
+        return leave_locked(endpoint, fd, link);
     }
     let claim = producer.claim(pieces.left().min(CHUNK as usize) as u32, entry)?;
     if claim.len() == 0 {
@@ -167,6 +162,25 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         }
     }
     Ok(Step::Sent(sent))
+}
+
+/// The receiver, or the end of the connection, wants the direction back on TCP. Under the lock.
+#[cold]
+fn leave_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<Step, Broken> {
+    // A signal handler's bytes would pass the boundary.
+    let mask = kernel::block_signals();
+    let left = match link.producer().try_go_back() {
+        Some(wake) => {
+            endpoint.deliver(link, wake);
+            Ok(true)
+        }
+        None => recall::answer_locked(endpoint, fd, link),
+    };
+    if left == Ok(true) {
+        endpoint.family().writers.force();
+    }
+    kernel::restore_signals(mask);
+    left.map(|left| if left { Step::Tcp } else { Step::Full })
 }
 
 /// Moves the direction into the ring if everything allows it now.
@@ -208,22 +222,37 @@ pub fn publish(endpoint: &Endpoint, link: &Link) {
 /// Leaves the ring; what comes next goes through TCP, after what the peer may have recalled.
 #[cold]
 pub fn go_back(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
-    while link.is_recalled() && recall::answer(endpoint, fd, link) == Ok(false) {
-        kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT);
-    }
+    go_back_and(endpoint, fd, link, || ());
+}
+
+/// [`go_back`], and under the same lock `then`: nobody switches in between.
+fn go_back_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, then: impl FnOnce()) {
     let lock = link.tx_lock();
+    // A signal handler's bytes would pass the boundary.
+    let mask = kernel::block_signals();
     let entry = roles::enter(lock);
-    if entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
-        let wake = link.producer().go_back();
-        endpoint.deliver(link, wake);
+    // A handler inside its own thread's send leaves the carrier to that one.
+    while entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
+        match link.producer().try_go_back() {
+            Some(wake) => endpoint.deliver(link, wake),
+            None => match recall::answer_locked(endpoint, fd, link) {
+                Ok(true) => {}
+                Ok(false) => kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT),
+                Err(Broken) => {
+                    endpoint.fail(fd);
+                    break;
+                }
+            },
+        }
     }
+    then();
     roles::leave(lock, entry, || publish(endpoint, link));
+    kernel::restore_signals(mask);
 }
 
 /// Runs a call that only TCP can serve, after everything that is in the ring.
 pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
-    go_back(endpoint, fd, link);
-    endpoint.family().writers.force();
+    go_back_and(endpoint, fd, link, || endpoint.family().writers.force());
     let sent = held::during(Obligation::Writer(endpoint), real);
     endpoint.family().writers.leave();
     Done::Real(sent)

@@ -11,6 +11,7 @@ use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
+use slipstream_ring::carrier::Carrier;
 use slipstream_ring::wait::Sleep;
 
 /// Looks in vain after which a hot member is armed and left to its doorbell.
@@ -304,7 +305,10 @@ impl Set {
                     // Also for a dormant one: it will not be told again.
                     member.endpoint().tcp_hint.store(1, Ordering::SeqCst);
                     if member.is_live() {
-                        member.edges.fetch_or(bits, Ordering::Relaxed);
+                        // In the ring, TCP's room is no news.
+                        let sends_in_ring =
+                            member.endpoint().link().is_some_and(|link| link.producer().carrier() == Carrier::Ring);
+                        member.edges.fetch_or(if sends_in_ring { bits & !WRITABLE } else { bits }, Ordering::Relaxed);
                         self.heat(member);
                     }
                 } else {
