@@ -93,7 +93,7 @@ pub fn receive(
                 }
                 if !more {
                     // On TCP, whose readiness says nothing about more.
-                    kernel::poll_for(endpoint.descriptor(fd), libc::POLLERR, 1);
+                    kernel::poll_for(endpoint.descriptor(fd), libc::POLLERR, 100);
                     continue;
                 }
                 empty.tail = Some(link.consumer().head() + n as u64);

