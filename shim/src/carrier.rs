@@ -48,7 +48,8 @@ fn fill_socket(socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usiz
     while sent < all {
         match pieces.send_from(socket, sent, all - sent, libc::MSG_DONTWAIT) {
             Ok(n) => sent += n,
-            Err(Errno(libc::EAGAIN)) if claim.shorten(sent as u32) => break,
+            // Full; or the peer has closed its end, which TCP tells about when the direction goes back there.
+            Err(Errno(libc::EAGAIN | libc::EPIPE | libc::ECONNRESET)) if claim.shorten(sent as u32) => break,
             Err(Errno(libc::EAGAIN)) => {
                 kernel::poll_until(socket, libc::POLLOUT);
             }
