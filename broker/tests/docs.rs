@@ -133,7 +133,10 @@ fn messages() {
     let real = [
         ("Header", fields!(Header { magic, version, kind, endpoint })),
         ("Hello", fields!(Hello { header, command, ring_kib, transport, reserved })),
-        ("Offer", fields!(Offer { header, cookie, since_ns, local, remote, family, connector, reserved, tx, rx })),
+        (
+            "Offer",
+            fields!(Offer { header, cookie, since_ns, local, remote, family, connector, reason, reserved, tx, rx }),
+        ),
         ("Address", fields!(Address { ip, port, reserved })),
         ("Prefix", fields!(Prefix { bytes, digest })),
         ("Welcome", fields!(Welcome { header, boot })),

@@ -41,6 +41,13 @@ impl Gate {
         false
     }
 
+    /// Whether others are inside, too. For one who is: of two that overlap, the later one to go in sees the earlier one.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        // Relaxed: all is said by the one word, whose changes have one order.
+        self.inside.load(Ordering::Relaxed) > 1
+    }
+
     /// Goes in whether or not the gate is shut: for managed calls, whose caller holds the role lock so that nothing
     /// is decided meanwhile.
     #[inline]

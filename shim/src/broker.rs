@@ -6,6 +6,7 @@
 use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
+use crate::prefix::Prefixes;
 use crate::slab::Spin;
 use crate::{config, descriptor, path};
 use bytemuck::Zeroable;
@@ -54,18 +55,20 @@ pub fn may_have_mail() -> bool {
 
 /// Offers an endpoint. `false`: not now.
 pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
-    if config::transport() == Transport::Tcp {
-        endpoint.settle(Reason::Disabled);
+    if let Some(reason) = config::disabled() {
+        endpoint.settle(reason);
         return false;
     }
-    let offer = match describe(endpoint, fd) {
-        Ok(offer) => offer,
-        Err(Some(reason)) => {
-            endpoint.settle(reason);
-            return false;
-        }
-        Err(None) => return false,
-    };
+    if endpoint.family().holders() != 1 {
+        return false;
+    }
+    let Some([tx, rx]) = endpoint.prefixes().and_then(Prefixes::read) else { return false };
+    let Some(offer) = describe(endpoint, fd) else { return false };
+    if offer.local == offer.remote {
+        endpoint.settle(Reason::SelfConnected);
+        return false;
+    }
+    let offer = Offer { tx, rx, ..offer };
     locked(|| {
         let socket = connection()?;
         // Before the offer is out: its answer may be quicker than we are.
@@ -85,21 +88,22 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
     .is_some()
 }
 
-/// What the broker must know of an endpoint. `Err(None)`: ask again later.
-fn describe(endpoint: &'static Endpoint, fd: c_int) -> Result<Offer, Option<Reason>> {
-    if endpoint.family().holders() != 1 {
-        return Err(None);
-    }
-    let [tx, rx] = endpoint.prefixes().and_then(|prefixes| prefixes.read()).ok_or(None)?;
-    let (family, local) = address(fd, false).ok_or(None)?;
-    let (_, remote) = address(fd, true).ok_or(None)?;
-    if local == remote {
-        return Err(Some(Reason::SelfConnected));
-    }
+/// Tells the broker of an endpoint that is not offered, so that its status can say why. `false`: not now.
+#[cold]
+pub fn tell(endpoint: &'static Endpoint, fd: c_int, reason: Reason) -> bool {
+    let Some(offer) = describe(endpoint, fd) else { return false };
+    let offer = Offer { reason: reason as u16, ..offer };
+    locked(|| send(connection()?, bytemuck::bytes_of(&offer), &[]).ok()).is_some()
+}
+
+/// What the broker must know of an endpoint, but for what passed on it. `None`: not connected (yet).
+fn describe(endpoint: &Endpoint, fd: c_int) -> Option<Offer> {
+    let (family, local) = address(fd, false)?;
+    let (_, remote) = address(fd, true)?;
     let mut cookie = 0u64;
     const SO_COOKIE: c_int = 57;
-    kernel::getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).map_err(|_| Some(Reason::Kernel))?;
-    Ok(Offer {
+    kernel::getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).ok()?;
+    Some(Offer {
         header: Header::new(Kind::Offer, endpoint.id()),
         cookie,
         since_ns: endpoint.since_ns.load(Ordering::Relaxed),
@@ -107,9 +111,7 @@ fn describe(endpoint: &'static Endpoint, fd: c_int) -> Result<Offer, Option<Reas
         remote,
         family,
         connector: endpoint.connector.load(Ordering::Relaxed),
-        reserved: [0; 6],
-        tx,
-        rx,
+        ..Offer::zeroed()
     })
 }
 

@@ -2,10 +2,12 @@
 
 use crate::log;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use slipstream_protocol::Transport;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use slipstream_protocol::{Reason, Transport};
 
 static TRANSPORT: AtomicU8 = AtomicU8::new(Transport::Shm as u8);
+/// A [`Reason`].
+static DISABLED: AtomicU16 = AtomicU16::new(0);
 static MIN_OPS: AtomicU32 = AtomicU32::new(8);
 static MIN_BYTES: AtomicU64 = AtomicU64::new(64 * 1024);
 static RING_KIB: AtomicU32 = AtomicU32::new(0);
@@ -19,9 +21,17 @@ pub fn transport() -> Transport {
     Transport::from_wire(TRANSPORT.load(Ordering::Relaxed)).unwrap_or(Transport::Tcp)
 }
 
-/// Nothing more is moved in this process.
-pub fn disable() {
-    TRANSPORT.store(Transport::Tcp as u8, Ordering::Relaxed);
+/// Nothing more is moved in this process. `false`: so it was before.
+pub fn disable(reason: Reason) -> bool {
+    DISABLED.compare_exchange(0, reason as u16, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Why nothing is moved in this process, if so.
+pub fn disabled() -> Option<Reason> {
+    match Reason::from_wire(DISABLED.load(Ordering::Relaxed)) {
+        Some(Reason::None) | None => (transport() == Transport::Tcp).then_some(Reason::Disabled),
+        reason => reason,
+    }
 }
 
 /// Calls after which a connection is offered.

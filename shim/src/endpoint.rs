@@ -7,7 +7,7 @@ use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::epoll;
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor, process, recall, roles, tcp};
+use crate::{broker, config, descriptor, foreign, process, recall, roles, tcp};
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -83,6 +83,8 @@ pub struct Endpoint {
     phase: AtomicU8,
     /// A [`Reason`], once [`Phase::Settled`] or retired.
     reason: AtomicU16,
+    /// 1 once the broker knows that it stays on TCP, and why.
+    told: AtomicU8,
     /// 1 when this side called connect.
     pub connector: AtomicU8,
     /// Calls counted.
@@ -98,6 +100,8 @@ pub struct Endpoint {
     id: AtomicU64,
     /// CLOCK_MONOTONIC ns of connect or accept.
     pub since_ns: AtomicU64,
+    /// CLOCK_MONOTONIC ns at which it was linked.
+    linked_ns: AtomicU64,
     /// A descriptor that names it, or did.
     last_fd: AtomicI32,
     family: AtomicPtr<Family>,
@@ -167,6 +171,7 @@ impl Endpoint {
         self.pins.start();
         self.refs.store(1, Ordering::Relaxed);
         self.reason.store(Reason::None as u16, Ordering::Relaxed);
+        self.told.store(0, Ordering::Relaxed);
         self.connector.store(0, Ordering::Relaxed);
         self.ops.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
@@ -382,7 +387,8 @@ impl Endpoint {
         ENDPOINTS.give(self);
     }
 
-    /// Stays on TCP for good.
+    /// Stays on TCP for good. Who offered it takes that back; of the others the broker hears once they have proved worth
+    /// moving, see [`Endpoint::regret`].
     pub fn settle(&self, reason: Reason) {
         let phase = self.phase();
         if matches!(phase, Phase::Linked | Phase::Settled) {
@@ -394,13 +400,32 @@ impl Endpoint {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
             });
             self.drop_prefixes();
-            match phase {
-                Phase::Offered | Phase::Prepared => broker::decline(self, reason),
-                // Worth a line in the status when it would have been offered.
-                _ if self.ops.load(Ordering::Relaxed) >= config::min_ops() => broker::decline(self, reason),
-                _ => {}
+            if matches!(phase, Phase::Offered | Phase::Prepared) {
+                self.told.store(1, Ordering::Relaxed);
+                broker::decline(self, reason);
             }
         }
+    }
+
+    /// A call on an endpoint that stays on TCP: after as many as would have made an offer the status is to say why.
+    #[inline]
+    pub fn regret(&'static self, fd: c_int) {
+        if self.told.load(Ordering::Relaxed) == 0 && self.phase() == Phase::Settled {
+            self.regret_slowly(fd);
+        }
+    }
+
+    #[cold]
+    fn regret_slowly(&'static self, fd: c_int) {
+        let ops = self.ops.fetch_add(1, Ordering::Relaxed) + 1;
+        if ops >= config::min_ops() && broker::is_reachable() && self.told.swap(1, Ordering::Relaxed) == 0 {
+            broker::tell(self, fd, self.reason());
+        }
+    }
+
+    /// Why it stays on TCP, if it does.
+    pub fn reason(&self) -> Reason {
+        Reason::from_wire(self.reason.load(Ordering::Relaxed)).unwrap_or(Reason::None)
     }
 
     /// Gives up the ring for good, whatever the phase: both directions go back to TCP, or never leave it.
@@ -425,7 +450,7 @@ impl Endpoint {
 
     /// Whether the ring was given up for good.
     pub fn is_retired(&self) -> bool {
-        self.reason.load(Ordering::Relaxed) != Reason::None as u16
+        self.reason() != Reason::None
     }
 
     /// Maps the own outbox; the bells (and the carrier's socket) are the endpoint's from here on.
@@ -474,6 +499,7 @@ impl Endpoint {
             |p: &slipstream_protocol::Prefix| slipstream_ring::verify::Prefix { bytes: p.bytes, digest: p.digest };
         link.post(&posted(&tx), &posted(&rx));
         self.nonblocking.store(u8::from(kernel::is_nonblocking(fd)), Ordering::Relaxed);
+        self.linked_ns.store(kernel::now_ns(), Ordering::Relaxed);
         self.phase.store(Phase::Linked as u8, Ordering::Release);
         epoll::linked(self);
         self.drop_prefixes();
@@ -507,7 +533,12 @@ impl Endpoint {
                 self.retire(Reason::Mismatch);
                 true
             }
-            Verdict::Same if self.family().readers.is_empty() && epoll::watches(self) && self.take_stock(link) => {
+            Verdict::Same
+                if self.family().readers.is_empty()
+                    && epoll::watches(self)
+                    && foreign::is_absent_since(self.linked_ns.load(Ordering::Relaxed))
+                    && self.take_stock(link) =>
+            {
                 let wake = link.set_ready(Ready::Ready);
                 self.deliver(link, wake);
                 log::say(Level::Debug, |line| {
@@ -580,8 +611,12 @@ impl Closing {
             endpoint.deliver(link, wake);
         }
         epoll::forget(endpoint);
-        if matches!(endpoint.phase(), Phase::Offered | Phase::Prepared | Phase::Linked | Phase::Settled) && last_holder
-        {
+        let known = match endpoint.phase() {
+            Phase::Offered | Phase::Prepared | Phase::Linked => true,
+            Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,
+            Phase::Idle | Phase::Counting => false,
+        };
+        if known && last_holder {
             broker::withdraw(endpoint);
         }
         if !process::is_exiting() {

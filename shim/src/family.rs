@@ -1,7 +1,8 @@
 //! What all holders of an endpoint share before it has an outbox: memory that fork does not copy.
 
+use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::gate::Gate;
 
 /// See the module. All zero is a family of nobody.
@@ -13,6 +14,10 @@ pub struct Family {
     pub readers: Gate,
     /// Threads of all holders inside a TCP write.
     pub writers: Gate,
+    /// Bytes that all holders have counted, by [`Direction`].
+    passed: [AtomicU64; 2],
+    /// 1 once two calls of one direction overlapped, so that the order of their bytes is unknown; by [`Direction`].
+    mixed: [AtomicU32; 2],
     next: AtomicPtr<Family>,
 }
 
@@ -30,8 +35,37 @@ impl Family {
         let family = FAMILIES.take()?;
         family.readers.reset();
         family.writers.reset();
+        family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
+        family.mixed.iter().for_each(|mixed| mixed.store(0, Ordering::Relaxed));
         family.holders.store(1, Ordering::Relaxed);
         Some(family)
+    }
+
+    /// The gate of a direction.
+    #[inline]
+    pub fn gate(&self, direction: Direction) -> &Gate {
+        match direction {
+            Direction::Tx => &self.writers,
+            Direction::Rx => &self.readers,
+        }
+    }
+
+    /// Goes through a direction's gate, unless it is shut.
+    #[inline]
+    pub fn enter(&self, direction: Direction) -> bool {
+        let gate = self.gate(direction);
+        let entered = gate.enter();
+        if entered && gate.is_crowded() {
+            self.mixed[direction as usize].store(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// Counts bytes, still inside the gate. How many had passed before; `None`: their order is unknown.
+    pub fn pass(&self, direction: Direction, bytes: u64) -> Option<u64> {
+        // Relaxed: whoever comes next through the gate alone comes after this one's leaving it.
+        let before = self.passed[direction as usize].fetch_add(bytes, Ordering::Relaxed);
+        (self.mixed[direction as usize].load(Ordering::Relaxed) == 0).then_some(before)
     }
 
     /// One holder more: a child is about to be forked.

@@ -57,6 +57,22 @@ pub fn open_to_read(path: &[u8]) -> Result<c_int> {
     call!(openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0).map(|fd| fd as c_int)
 }
 
+/// Opens a folder whose path ends with a NUL.
+pub fn open_folder(path: &[u8]) -> Result<c_int> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    call!(openat, libc::AT_FDCWD, path.as_ptr(), flags, 0).map(|fd| fd as c_int)
+}
+
+/// The next entries of a folder, as `linux_dirent64` has them; how many bytes of them.
+pub fn list(folder: c_int, entries: &mut [u8]) -> Result<usize> {
+    call!(getdents64, folder, entries.as_mut_ptr(), entries.len())
+}
+
+/// What a link in a folder says, cut to fit. `name` ends with a NUL.
+pub fn read_link(folder: c_int, name: &[u8], target: &mut [u8]) -> Result<usize> {
+    call!(readlinkat, folder, name.as_ptr(), target.as_mut_ptr(), target.len())
+}
+
 pub fn read(fd: c_int, bytes: &mut [u8]) -> Result<usize> {
     call!(read, fd, bytes.as_mut_ptr(), bytes.len())
 }

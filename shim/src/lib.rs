@@ -13,6 +13,7 @@ mod counter;
 mod descriptor;
 mod endpoint;
 mod family;
+mod foreign;
 mod held;
 pub mod hooks;
 mod hub;

@@ -41,22 +41,31 @@ impl Hash {
         }
         self.prefix.bytes += all;
     }
-
-    fn skip(&mut self, bytes: u64) {
-        self.prefix.bytes += bytes;
-    }
 }
 
 /// Both directions' digests, while an endpoint is Pre-opt.
 pub struct Prefixes {
-    lock: Spin,
-    /// `None` in one that nobody uses. Guarded by `lock`.
-    hashes: UnsafeCell<Option<[Hash; 2]>>,
+    /// By [`Direction`].
+    halves: [Half; 2],
     next: AtomicPtr<Prefixes>,
 }
 
-// SAFETY: `hashes` is touched only under `lock`.
-unsafe impl Sync for Prefixes {}
+struct Half {
+    lock: Spin,
+    /// `None` in one that nobody uses. Guarded by `lock`.
+    hash: UnsafeCell<Option<Hash>>,
+}
+
+// SAFETY: `hash` is touched only under `lock`.
+unsafe impl Sync for Half {}
+
+impl Half {
+    /// `None`: the lock's holder is not running, or is the caller's own thread, interrupted.
+    fn locked<T>(&self, work: impl FnOnce(&mut Hash) -> T) -> Option<T> {
+        // SAFETY: the lock is ours meanwhile.
+        self.lock.soon(|| unsafe { (*self.hash.get()).as_mut() }.map(work)).flatten()
+    }
+}
 
 impl Slot for Prefixes {
     fn next_free(&self) -> &AtomicPtr<Self> {
@@ -77,9 +86,11 @@ impl Prefixes {
     /// Fresh ones.
     pub fn take() -> Option<&'static Self> {
         let prefixes = PREFIXES.take()?;
-        prefixes.lock.unlock();
-        // SAFETY: just taken from the slab: nobody else has it.
-        unsafe { *prefixes.hashes.get() = Some([Hash::new(), Hash::new()]) };
+        for half in &prefixes.halves {
+            half.lock.unlock();
+            // SAFETY: just taken from the slab: nobody else has it.
+            unsafe { *half.hash.get() = Some(Hash::new()) };
+        }
         Some(prefixes)
     }
 
@@ -88,42 +99,30 @@ impl Prefixes {
         PREFIXES.give(self);
     }
 
-    /// Notes bytes that passed. `false`: someone else was noting at the same moment, so their order is unknown.
-    #[must_use]
-    pub fn note(&self, direction: Direction, pieces: &[libc::iovec], len: usize) -> bool {
-        self.locked(|hashes| {
-            let hash = &mut hashes[direction as usize];
+    /// Notes bytes that passed after `before` others. The digest goes no further where bytes are missing from it: those of
+    /// another process, or of calls whose order is unknown.
+    pub fn note(&self, direction: Direction, pieces: &[libc::iovec], len: usize, before: Option<u64>) {
+        self.halves[direction as usize].locked(|hash| {
+            if before != Some(hash.prefix.bytes) {
+                return;
+            }
             let mut left = len;
             for piece in pieces {
                 if left == 0 {
                     break;
                 }
                 let now = piece.iov_len.min(left);
-                if hash.prefix.bytes < LIMIT {
-                    // SAFETY: the kernel has just read from or written to these bytes of the program's.
-                    hash.take(unsafe { core::slice::from_raw_parts(piece.iov_base.cast(), now) });
-                } else {
-                    hash.skip(now as u64);
-                }
+                // SAFETY: the kernel has just read from or written to these bytes of the program's.
+                hash.take(unsafe { core::slice::from_raw_parts(piece.iov_base.cast(), now) });
                 left -= now;
             }
-        })
-        .is_some()
+        });
     }
 
-    /// What passed so far, sent and received; `None` while someone is noting.
+    /// What is known of either direction, sent and received; `None` while someone is noting.
     pub fn read(&self) -> Option<[Prefix; 2]> {
-        self.locked(|hashes| [hashes[0].prefix, hashes[1].prefix])
-    }
-
-    fn locked<T>(&self, work: impl FnOnce(&mut [Hash; 2]) -> T) -> Option<T> {
-        if !self.lock.try_lock() {
-            return None;
-        }
-        // SAFETY: the lock is ours.
-        let result = unsafe { (*self.hashes.get()).as_mut() }.map(work);
-        self.lock.unlock();
-        result
+        let [tx, rx] = &self.halves;
+        Some([tx.locked(|hash| hash.prefix)?, rx.locked(|hash| hash.prefix)?])
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
-use slipstream_ring::carrier::Carrier;
+use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::layout::MARK_RECALL;
 use slipstream_ring::role::Entry;
 use slipstream_ring::wait::Sleep;
@@ -192,7 +192,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         || endpoint.is_retired()
         || !producer.may_switch()
         || !endpoint.family().writers.is_empty()
-        || !endpoint.is_ready(link)
+        || link.ready() != Ready::Ready
         || link.has_recalled()
         || link.peer_marks() != 0
     {

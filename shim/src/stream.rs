@@ -41,7 +41,7 @@ pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() 
     }
     let done = match endpoint.phase() {
         Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
-        Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
+        Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
         _ => counted_receive(endpoint, fd, pieces, flags, real),
     };
     endpoint.unpin();
@@ -64,11 +64,18 @@ pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> 
     }
     let done = match endpoint.phase() {
         Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
-        Phase::Idle | Phase::Settled => Done::Real(held::during(Obligation::Pin(endpoint), &real)),
+        Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
         _ => counted_send(endpoint, fd, pieces, flags, real),
     };
     endpoint.unpin();
     done
+}
+
+/// A call on an endpoint that is not connected, or stays on TCP.
+#[inline]
+fn unmoved(endpoint: &'static Endpoint, fd: c_int, real: impl Fn() -> isize) -> Done {
+    endpoint.regret(fd);
+    Done::Real(held::during(Obligation::Pin(endpoint), real))
 }
 
 fn managed_receive(
@@ -107,18 +114,13 @@ fn counted_receive(
     real: impl Fn() -> isize,
 ) -> Done {
     collect_mail();
-    if !endpoint.family().readers.enter() {
+    if !endpoint.family().enter(Direction::Rx) {
         return managed_receive(endpoint, fd, pieces, flags, real);
     }
     let received = held::during(Obligation::Reader(endpoint), &real);
-    endpoint.family().readers.leave();
-    if received > 0 && flags & TAKES_NOTHING == 0 {
-        if flags & libc::MSG_TRUNC != 0 {
-            endpoint.settle(Reason::Unhashable);
-        } else {
-            count(endpoint, fd, Direction::Rx, pieces, received as usize);
-        }
-    }
+    let taken = if flags & TAKES_NOTHING == 0 { received } else { 0 };
+    // Cut off, the bytes are nowhere to be read.
+    count(endpoint, fd, Direction::Rx, if flags & libc::MSG_TRUNC == 0 { pieces } else { &[] }, taken);
     Done::Real(received)
 }
 
@@ -133,14 +135,11 @@ fn counted_send(
     if flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY | libc::MSG_FASTOPEN) != 0 {
         endpoint.settle(if flags & libc::MSG_OOB != 0 { Reason::Urgent } else { Reason::Zerocopy });
     }
-    if !endpoint.family().writers.enter() {
+    if !endpoint.family().enter(Direction::Tx) {
         return managed_send(endpoint, fd, pieces, flags, real);
     }
     let sent = held::during(Obligation::Writer(endpoint), &real);
-    endpoint.family().writers.leave();
-    if sent > 0 {
-        count(endpoint, fd, Direction::Tx, pieces, sent as usize);
-    }
+    count(endpoint, fd, Direction::Tx, pieces, sent);
     Done::Real(sent)
 }
 
@@ -152,14 +151,24 @@ pub fn collect_mail() {
     }
 }
 
-/// Notes what has passed, and offers the endpoint when that has become worth while.
-fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &[libc::iovec], len: usize) {
-    if endpoint.phase() == Phase::Linked {
-        // Attached while this call was inside: what it carried is no part of what was posted.
+/// Notes what has passed, leaves the direction's gate, and offers the endpoint when that has become worth while.
+fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &[libc::iovec], result: isize) {
+    let family = endpoint.family();
+    let len = usize::try_from(result).unwrap_or(0);
+    // Attached while this call was inside: what it carried is no part of what was posted.
+    let counts = len > 0 && endpoint.phase() != Phase::Linked;
+    let prefixes = if counts { endpoint.prefixes() } else { None };
+    if let Some(prefixes) = prefixes {
+        let before = family.pass(direction, len as u64);
+        let noted = if pieces.is_empty() { None } else { before };
+        prefixes.note(direction, pieces, len, noted);
+    }
+    family.gate(direction).leave();
+    if !counts {
         return;
     }
-    if !endpoint.prefixes().is_some_and(|prefixes| prefixes.note(direction, pieces, len)) {
-        return endpoint.settle(Reason::Unhashable);
+    if prefixes.is_none() {
+        return endpoint.settle(Reason::Memory);
     }
     let ops = endpoint.ops.fetch_add(1, Ordering::Relaxed) + 1;
     let bytes = endpoint.bytes.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
@@ -198,7 +207,7 @@ pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
             if endpoint.phase() != Phase::Idle {
                 endpoint.settle(Reason::Unhashable);
             }
-            Done::Real(real())
+            unmoved(endpoint, fd, real)
         }
     };
     endpoint.unpin();
@@ -215,13 +224,18 @@ pub fn leave_ring(fd: c_int, reason: Reason) {
 
 /// Every endpoint is to stay on TCP from now on, and those to come.
 pub fn leave_all(reason: Reason) {
-    config::disable();
-    descriptor::for_each_endpoint(|endpoint| recall::detach(endpoint, reason));
+    if config::disable(reason) {
+        descriptor::for_each_endpoint(|endpoint| recall::detach(endpoint, reason));
+    }
 }
 
 /// Something was done to a socket that keeps its stream on TCP, or takes it back there.
 pub fn object(fd: c_int, reason: Reason) {
     if let Some(endpoint) = descriptor::pin(fd) {
+        // Not connected yet, or a listener, whose connections inherit it.
+        if endpoint.phase() == Phase::Idle {
+            endpoint.settle(reason);
+        }
         recall::detach(endpoint, reason);
         endpoint.unpin();
     }

@@ -38,7 +38,7 @@ pub fn all(names: &[String], filter: Option<&str>) -> Result<(), String> {
     std::fs::create_dir_all(programs()).map_err(|error| error.to_string())?;
     let stem = filter.map(|filter| filter.split_once('/').map_or(filter, |(stem, _)| stem));
     let wanted = names.iter().filter(|name| stem.is_none_or(|stem| name.contains(stem)));
-    let shared = ["case.c", "case.h"].map(|file| modified(&sources().join(file)));
+    let shared = ["case.c", "case.h", "raw.h"].map(|file| modified(&sources().join(file)));
     let stale = wanted.filter(|name| {
         let built = modified(&program(name));
         let newest = shared.into_iter().chain([modified(&sources().join(name).with_extension("c"))]).max().flatten();

@@ -47,7 +47,7 @@ use core::sync::atomic::AtomicU32;
 /// First word of every message: "SLIP".
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SLIP");
 /// Version of this protocol and of the outbox layout together; a client of another version is refused by `Hello`.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The largest message of any kind, in bytes.
 pub const MAX_MESSAGE: usize = 512;
 /// The most descriptors that any message carries.
@@ -355,8 +355,10 @@ pub struct Offer {
     pub family: u8,
     /// 1 when this side called connect, 0 when it accepted.
     pub connector: u8,
+    /// A [`Reason`]: the endpoint stays on TCP for it, and is only to be shown; else [`Reason::None`].
+    pub reason: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
     /// What the endpoint sent.
     pub tx: Prefix,
     /// What the endpoint received.

@@ -88,7 +88,11 @@ impl Server {
         } else if local == remote {
             Err(Reason::SelfConnected)
         } else {
-            self.confirm(client_id, subject).and_then(|()| self.only_holder(offer.cookie))
+            self.confirm(client_id, subject).and_then(|()| match Reason::from_wire(offer.reason) {
+                Some(Reason::None) => self.only_holder(offer.cookie),
+                // Not offered at all: its process has decided, and the books are to show it.
+                reason => Err(reason.unwrap_or(Reason::Call)),
+            })
         };
         if let Err(reason) = checked {
             endpoint.progress = Progress::Off;

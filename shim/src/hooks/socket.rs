@@ -34,13 +34,19 @@ fn accepted(listener: c_int, fd: c_int) -> c_int {
         return fd;
     }
     descriptor::forget_stale(fd);
-    let tcp = match descriptor::get(listener) {
-        Some(descriptor::Entry::Endpoint(_)) => true,
+    let (tcp, objection) = match descriptor::get(listener) {
+        // Options are inherited; who gets signals is not.
+        Some(descriptor::Entry::Endpoint(listener)) => {
+            (true, Some(listener.reason()).filter(|reason| !matches!(reason, Reason::None | Reason::AsyncSignal)))
+        }
         // Inherited, or not TCP.
-        _ => kernel_says_tcp(fd),
+        _ => (kernel_says_tcp(fd), None),
     };
     if tcp && let Some(endpoint) = descriptor::track(fd, Phase::Counting) {
         endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
+        if let Some(reason) = objection {
+            endpoint.settle(reason);
+        }
     }
     fd
 }
@@ -135,7 +141,7 @@ fn connected(fd: c_int, result: c_int) {
     let under_way = || unsafe { *libc::__errno_location() } == libc::EINPROGRESS;
     if let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd)
         && (result == 0 || under_way())
-        && endpoint.advance(Phase::Idle, Phase::Counting)
+        && (endpoint.advance(Phase::Idle, Phase::Counting) || endpoint.phase() == Phase::Settled)
     {
         endpoint.connector.store(1, Ordering::Relaxed);
         endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
