@@ -137,11 +137,18 @@ impl Consumer<'_> {
     /// Anyone, any time, without the lock; one cache line of the peer's.
     #[inline]
     pub fn glance(&self) -> bool {
+        self.glance_for(1)
+    }
+
+    /// As [`Consumer::glance`], where fewer than `least` bytes in the ring, at least 1, are nothing to look at.
+    #[inline]
+    pub fn glance_for(&self, least: u32) -> bool {
         let peer = &self.0.peer().producer;
         let followed = self.followed();
         // Acquire as in `look`; whoever acts on a glance looks again under the lock.
         peer.turn.load(Ordering::Acquire) != followed
-            || (Carrier::of(followed) == Carrier::Ring && peer.tail.load(Ordering::Acquire) != self.head())
+            || (Carrier::of(followed) == Carrier::Ring
+                && peer.tail.load(Ordering::Acquire).wrapping_sub(self.head()) >= u64::from(least))
     }
 
     /// The peer's producer cursor, as a mark to compare with later: a hint, never used as a bound.

@@ -119,6 +119,8 @@ pub struct Endpoint {
     socket: AtomicI32,
     /// The TCP socket once the last descriptor is closed while calls are still inside.
     kept: AtomicI32,
+    /// SO_RCVLOWAT, at least 1: what a receive waits for.
+    low_water: AtomicU32,
     /// Hint: O_NONBLOCK as last seen.
     pub nonblocking: AtomicU8,
     /// 1 while TCP may have shown the connection's end: the next send asks it.
@@ -187,6 +189,7 @@ impl Endpoint {
         for fd in [&self.own_bell, &self.peer_bell, &self.socket, &self.kept] {
             fd.store(-1, Ordering::Relaxed);
         }
+        self.low_water.store(1, Ordering::Relaxed);
         self.nonblocking.store(0, Ordering::Relaxed);
         self.shut.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);
@@ -505,6 +508,29 @@ impl Endpoint {
         self.drop_prefixes();
         log::say(Level::Info, |line| line.text("endpoint ").number(self.id()).text(" attached to its pair"));
         Ok(())
+    }
+
+    /// What a receive waits for, in bytes, as SO_RCVLOWAT has it; at most a full ring.
+    #[inline]
+    pub fn low_water(&self, link: &Link) -> u32 {
+        self.low_water.load(Ordering::Relaxed).min(link.capacity())
+    }
+
+    /// Asks the kernel for SO_RCVLOWAT.
+    pub fn learn_low_water(&self, fd: c_int) {
+        let mut least: c_int = 1;
+        if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &mut least).is_ok() {
+            self.low_water.store(least.max(1) as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// What an accepted connection has of its listener.
+    pub fn inherit(&self, listener: &Self) {
+        self.low_water.store(listener.low_water.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Options are inherited; who gets signals is not.
+        if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal) {
+            self.settle(listener.reason());
+        }
     }
 
     /// What is left to do before this side's reading is ready for the ring. `true`: it is, or will never be.

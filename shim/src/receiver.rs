@@ -41,6 +41,8 @@ enum Step {
 /// What a receive asks for.
 struct Request {
     flags: c_int,
+    /// With so many bytes the call need not wait any more.
+    goal: usize,
     /// The peer's marks when TCP was last looked at.
     seen_marks: u32,
     /// Whether TCP is to be looked at in any case.
@@ -61,7 +63,9 @@ pub fn receive(
         return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
-    let mut request = Request { flags, seen_marks: 0, look: false };
+    let goal = if flags & libc::MSG_WAITALL != 0 { usize::MAX } else { endpoint.low_water(link) as usize };
+    let goal = goal.min(pieces.left());
+    let mut request = Request { flags, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
     loop {
         if link.has_recalled() {
@@ -76,14 +80,12 @@ pub fn receive(
         match step {
             Step::Took(n, more) if flags & libc::MSG_PEEK == 0 => {
                 pieces.advance(n);
-                if pieces.is_empty() || !(more || flags & libc::MSG_WAITALL != 0) {
+                if pieces.is_empty() || (!more && pieces.done() >= goal) {
                     return Done::Moved(Ok(pieces.done()));
                 }
                 continue;
             }
-            Step::Took(n, _)
-                if flags & libc::MSG_WAITALL == 0 || n == pieces.left() || n == link.capacity() as usize =>
-            {
+            Step::Took(n, _) if n >= goal || n == link.capacity() as usize => {
                 return Done::Moved(Ok(n + peek_behind(endpoint, fd, link, pieces, n)));
             }
             // A peek that waits for all: until the peer has published more.
@@ -112,7 +114,7 @@ pub fn receive(
             Step::RingEmpty => empty.on_tcp = request.seen_marks & (MARK_END | MARK_GONE) != 0,
             Step::TcpEmpty => empty.on_tcp = true,
         }
-        if pieces.done() > 0 && flags & libc::MSG_WAITALL == 0 {
+        if pieces.done() > 0 && pieces.done() >= goal {
             return Done::Moved(Ok(pieces.done()));
         }
         if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
@@ -240,7 +242,7 @@ fn in_empty_ring(
     }
     let marks = link.peer_marks();
     // A call that has enough already need not know.
-    let content = pieces.done() > 0 && request.flags & libc::MSG_WAITALL == 0;
+    let content = pieces.done() > 0 && pieces.done() >= request.goal;
     if content || (marks == request.seen_marks && !request.look && !looks_now(endpoint)) {
         return Ok(Some(Step::RingEmpty));
     }

@@ -241,6 +241,14 @@ pub fn object(fd: c_int, reason: Reason) {
     }
 }
 
+/// SO_RCVLOWAT was set: a receive waits for as many bytes, wherever they are.
+pub fn low_water_changed(fd: c_int) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        endpoint.learn_low_water(fd);
+        endpoint.unpin();
+    }
+}
+
 /// Leaves the ring if the peer has left it for good.
 pub fn follow_suit(fd: c_int) {
     if let Some(endpoint) = descriptor::pin(fd) {

@@ -97,7 +97,7 @@ impl Case {
         match self.name.as_str() {
             "raw_epoll" => Some("epoll-foreign"),
             "raw_uring" => Some("io-uring"),
-            "options_early" => Some("call"),
+            "options_early" => Some("zerocopy"),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ const TCP_MD5SIG_EXT: c_int = 32;
 const ASYNC_REQUESTS: [c_ulong; 3] = [0x5452, 0x8901, 0x8902];
 
 /// Why a stream with this option set must stay on TCP.
-fn objection(level: c_int, name: c_int, value: Option<c_int>) -> Option<Reason> {
+fn objection(level: c_int, name: c_int) -> Option<Reason> {
     match (level, name) {
         (libc::SOL_SOCKET, SO_ZEROCOPY) => Some(Reason::Zerocopy),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMP | libc::SO_TIMESTAMPNS | libc::SO_TIMESTAMPING) => {
@@ -26,7 +26,6 @@ fn objection(level: c_int, name: c_int, value: Option<c_int>) -> Option<Reason> 
         }
         (libc::SOL_SOCKET, SO_TIMESTAMP_NEW | SO_TIMESTAMPNS_NEW | SO_TIMESTAMPING_NEW) => Some(Reason::Timestamping),
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | SO_BINDTOIFINDEX) => Some(Reason::Device),
-        (libc::SOL_SOCKET, libc::SO_RCVLOWAT) if value.is_some_and(|value| value > 1) => Some(Reason::Call),
         (libc::IPPROTO_TCP, libc::TCP_ULP | libc::TCP_REPAIR | libc::TCP_MD5SIG | TCP_MD5SIG_EXT) => {
             Some(Reason::TcpOption)
         }
@@ -39,10 +38,11 @@ hooks! {
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int {
         let result = real!(fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int);
         if result == 0 && descriptor::get(fd).is_some() {
-            // SAFETY: the kernel has just read an option of this length there.
-            let number = (len as usize >= size_of::<c_int>()).then(|| unsafe { value.cast::<c_int>().read_unaligned() });
-            if let Some(reason) = objection(level, name, number) {
+            if let Some(reason) = objection(level, name) {
                 stream::object(fd, reason);
+            }
+            if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVLOWAT) {
+                stream::low_water_changed(fd);
             }
         }
         result

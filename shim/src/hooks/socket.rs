@@ -34,18 +34,18 @@ fn accepted(listener: c_int, fd: c_int) -> c_int {
         return fd;
     }
     descriptor::forget_stale(fd);
-    let (tcp, objection) = match descriptor::get(listener) {
-        // Options are inherited; who gets signals is not.
-        Some(descriptor::Entry::Endpoint(listener)) => {
-            (true, Some(listener.reason()).filter(|reason| !matches!(reason, Reason::None | Reason::AsyncSignal)))
-        }
+    let listener = match descriptor::get(listener) {
+        Some(descriptor::Entry::Endpoint(listener)) => Some(listener),
         // Inherited, or not TCP.
-        _ => (kernel_says_tcp(fd), None),
+        _ => None,
     };
-    if tcp && let Some(endpoint) = descriptor::track(fd, Phase::Counting) {
+    if (listener.is_some() || kernel_says_tcp(fd))
+        && let Some(endpoint) = descriptor::track(fd, Phase::Counting)
+    {
         endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
-        if let Some(reason) = objection {
-            endpoint.settle(reason);
+        match listener {
+            Some(listener) => endpoint.inherit(listener),
+            None => endpoint.learn_low_water(fd),
         }
     }
     fd

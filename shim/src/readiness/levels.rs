@@ -22,7 +22,7 @@ const ENDING: u32 = READABLE | ALWAYS | libc::EPOLLRDHUP as u32;
 #[inline]
 pub fn glance(endpoint: &'static Endpoint, link: &Link) -> bool {
     endpoint.tcp_hint.load(Ordering::Relaxed) != 0
-        || link.consumer().glance()
+        || link.consumer().glance_for(endpoint.low_water(link))
         || link.peer_marks() != endpoint.marks.load(Ordering::Relaxed)
 }
 
@@ -62,10 +62,11 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     ready & (wanted | ALWAYS)
 }
 
-/// Whether the ring holds bytes, following the sender's turns on the way.
+/// Whether the ring holds bytes, as many as make a socket readable, following the sender's turns on the way.
 pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
+    let least = endpoint.low_water(link);
     loop {
-        if !link.consumer().glance() {
+        if !link.consumer().glance_for(least) {
             return false;
         }
         let lock = link.rx_lock();
@@ -73,7 +74,10 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
         let answer = match link.consumer().look() {
             // The reader is to find out.
             Err(_) => Some(true),
-            Ok(Look::Ring { available, .. }) => Some(available > 0),
+            // After fewer the sender has gone back to TCP, which has the others.
+            Ok(Look::Ring { available, .. }) => {
+                Some(available >= least || available > 0 && link.consumer().is_behind())
+            }
             Ok(Look::Crossing { turn }) => {
                 let _ = link.consumer().follow(turn);
                 endpoint.tcp_hint.store(1, Ordering::Relaxed);

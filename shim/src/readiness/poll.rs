@@ -201,7 +201,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
                 recall::let_the_kernel_tell(endpoint, poll.fd, link);
             }
         }
-        if link.is_recalled() || (wanted != 0 && link.consumer().glance()) {
+        if link.is_recalled() || (wanted != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }
     }
