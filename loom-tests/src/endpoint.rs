@@ -133,6 +133,9 @@ impl Endpoint {
         while out.len() < end {
             match rx.look().unwrap() {
                 look @ Look::Tcp { turn, until } => {
+                    if !self.drop_void() {
+                        return Carrier::Tcp;
+                    }
                     let (taken, waiting) = self.rx.peek();
                     if until.is_some_and(|until| taken > until) {
                         assert_ne!(rx.look().unwrap(), look, "took bytes from behind a switch");
@@ -171,6 +174,28 @@ impl Endpoint {
             }
         }
         Carrier::of(rx.followed())
+    }
+
+    /// Drops from TCP what the ring has given already; whether all of it.
+    fn drop_void(&self) -> bool {
+        let rx = self.link.consumer();
+        rx.note_dropped(self.rx.take(rx.void() as usize).len() as u64);
+        rx.void() == 0 || planted("receive: drops what is void")
+    }
+
+    /// Departs: what is unread goes through TCP as well, unless a recall is to be answered. Under the lock.
+    pub fn depart(&self) {
+        let tx = self.link.producer();
+        match tx.try_depart().unwrap() {
+            None => self.answer(),
+            Some(departure) => {
+                self.deliver(departure.wake);
+                let mut bytes = vec![0; departure.copy as usize];
+                // SAFETY: as long as what is copied, which is left behind.
+                unsafe { tx.copy_back(departure.position, bytes.as_mut_ptr(), departure.copy) };
+                self.tx.write(&bytes);
+            }
+        }
     }
 
     /// Follows a turn and tells this endpoint's other sleepers that the place to look has changed.

@@ -73,7 +73,15 @@ pub struct ProducerLine {
     pub(crate) marks: AtomicU32,
     /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
     pub(crate) cpu: AtomicU32,
+    /// What a go-back under way says to a recall, see [`crate::recall`]: [`LEAVING`], [`COPIED`], and from bit 2 on how many
+    /// bytes before it are sent through TCP as well.
+    pub(crate) leaving: AtomicU32,
 }
+
+/// In [`ProducerLine::leaving`]: the sender looks for a recall, and may take its turn back.
+pub(crate) const LEAVING: u32 = 1;
+/// In [`ProducerLine::leaving`]: it has left the ring for good.
+pub(crate) const COPIED: u32 = 2;
 
 /// What the peer's producer reads.
 #[repr(C, align(128))]
@@ -128,6 +136,8 @@ pub struct RxState {
     pub(crate) lock: RoleLock,
     /// Bytes read from TCP, as this side counts them.
     pub(crate) taken: AtomicU64,
+    /// Bytes dropped from TCP because the ring had given them already.
+    pub(crate) dropped: AtomicU64,
     /// Wakes sent to the peer, for the status.
     pub(crate) wakes: AtomicU64,
     /// Sleeps for data, for the status.
@@ -200,12 +210,12 @@ const fn bytes_of_word<Line, Word>(_: fn(&Line) -> &Word) -> usize {
 #[cfg(not(loom))]
 words! {
     identity: Identity { magic, pair, version, capacity, side }
-    producer: ProducerLine { tail, boundary, turn, marks, cpu }
+    producer: ProducerLine { tail, boundary, turn, marks, cpu, leaving }
     consumer: ConsumerLine { head, followed, ready }
     sleepers: SleeperLine { epoch }
     wakes: WakeLine { data, space, local }
     tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps }
-    rx: RxState { lock, taken, wakes, sleeps }
+    rx: RxState { lock, taken, dropped, wakes, sleeps }
     prefixes: Prefixes { tx_bytes, rx_bytes, tx, rx, posted }
 }
 
@@ -235,6 +245,7 @@ impl Outbox {
                 turn: word(),
                 marks: word(),
                 cpu: word(),
+                leaving: word(),
             },
             consumer: ConsumerLine { head: long(), followed: word(), ready: word() },
             sleepers: SleeperLine { epoch: [word(), word(), word()] },
@@ -248,7 +259,7 @@ impl Outbox {
                 wakes: long(),
                 sleeps: long(),
             },
-            rx: RxState { lock: RoleLock::new(), taken: long(), wakes: long(), sleeps: long() },
+            rx: RxState { lock: RoleLock::new(), taken: long(), dropped: long(), wakes: long(), sleeps: long() },
             prefixes: Prefixes {
                 tx_bytes: long(),
                 rx_bytes: long(),

@@ -33,6 +33,7 @@ pub mod wait;
 pub use consumer::{Consumer, Look};
 pub use link::Link;
 pub use producer::{Claim, Producer};
+pub use recall::{Departure, Leftover};
 
 /// The peer's memory does not follow the protocol. The connection ends; nothing else is harmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

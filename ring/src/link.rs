@@ -103,7 +103,9 @@ impl Link {
     #[inline]
     pub fn deliver(&self, wake: Wake, waker: &impl Waker) {
         if !wake.is_none() {
-            self.own().tx.wakes.fetch_add(1, Ordering::Relaxed);
+            let own = self.own();
+            let wakes = if wake.is_for_writers() { &own.rx.wakes } else { &own.tx.wakes };
+            wakes.fetch_add(1, Ordering::Relaxed);
             wake.deliver(self.own(), waker);
         }
     }

@@ -1,17 +1,23 @@
-//! The recall: a receiver that can no longer read the ring itself (its program is about to be replaced, or its descriptor
-//! goes to a stranger) has the sender's side send what is unread again, through TCP, before anything later.
+//! The recall, and the departure: how a direction gets out of the ring when one of its ends can no longer use it.
 //!
-//! From its recall on an endpoint reads and writes TCP only, in all its holders, for good. The sender's side notices it by
-//! the mark that its receives and sends look at anyway. A sender that publishes at the same moment sees the mark in its
-//! look after the publication (SYNC POINT recall), so nothing stays behind.
+//! A receiver that can no longer read the ring itself (its program is about to be replaced, or its descriptor goes to a
+//! stranger) *recalls*: the sender's side sends what is unread again, through TCP, before anything later. From its recall
+//! on an endpoint reads and writes TCP only, in all its holders, for good. The sender's side notices it by the mark that
+//! its receives and sends look at anyway. A sender that publishes at the same moment sees the mark in its look after the
+//! publication (SYNC POINT recall), so nothing stays behind.
 //!
-//! A sender that goes back at the same moment looks for the mark after its turn, and the receiver for the turn after its
-//! mark: at least one sees the other. The sender then stays in the ring until it has sent all again; the receiver learns
-//! that it came too late ([`Consumer::is_stranded`](crate::Consumer::is_stranded)). The mark comes before
-//! [`Ready::Never`](crate::carrier::Ready::Never), so that whoever goes back for that sees it, too.
+//! A sender that ends, or whose program is about to be replaced, will not be there to answer. So it *departs*: with its
+//! last turn it sends what is unread through TCP as well, and says how much that is. What a receiver then reads from the ring
+//! it drops from TCP ([`Consumer::void`]); what it has not read when it recalls is there.
+//!
+//! Whoever goes back looks for the mark after its turn, and the receiver for the turn after its mark: at least one sees
+//! the other. When both do, the sender's word decides, which it gives at once (`leaving`): it takes its turn back and
+//! answers, or it had gone back before. Then later bytes may be on TCP already, and what is unread comes too late
+//! ([`Leftover::Stranded`]), unless it was copied. The mark comes before [`Ready::Never`](crate::carrier::Ready::Never), so
+//! that whoever goes back for that sees it, too.
 
 use crate::carrier::Carrier;
-use crate::layout::MARK_RECALL;
+use crate::layout::{COPIED, LEAVING, MARK_RECALL};
 use crate::sync::{Ordering, Word, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Consumer, Link, Producer};
@@ -24,16 +30,6 @@ impl Link {
         self.own().producer.marks.fetch_or(MARK_RECALL, at("recall/mark", Ordering::SeqCst));
         total_order("sleep/recall");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
-    }
-
-    /// Lays bytes out in the own ring for the peer to fetch them back, where another carrier than the ring held them. To be
-    /// called before [`Link::recall`], under both locks, when the own sending no longer uses the ring.
-    ///
-    /// # Safety
-    /// `src` is readable for `len` bytes, at most the capacity.
-    pub unsafe fn lay_out(&self, position: u64, src: *const u8, len: u32) {
-        // SAFETY: `src` by contract; nobody reads the own ring's places any more, or before the recall.
-        unsafe { self.own_data.put(position, src, len) }
     }
 
     /// Whether this side has recalled.
@@ -52,32 +48,120 @@ impl Link {
     }
 }
 
+/// What becomes of the bytes that a receiver had not read when it recalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// There are none, or they have been sent again.
+    Nothing,
+    /// The sender sends them again, if it is still there.
+    Resent,
+    /// The sender had departed: they are on TCP, once what is [void](Consumer::void) there has been dropped.
+    Copied,
+    /// The sender is just going back, or will not: look again.
+    Undecided,
+    /// The sender had gone back, and later bytes may be on TCP already: nobody can put them in order any more.
+    Stranded,
+}
+
 impl Consumer<'_> {
-    /// Whether the sender had gone back before it could see this side's recall, and has left bytes in the ring that it
-    /// may not send again: later ones are on TCP already. Under the lock, after [`Link::recall`].
-    pub fn is_stranded(&self) -> bool {
-        let (own, peer) = (&self.0.own().consumer, self.0.peer());
-        // SYNC POINT recall, too late: SeqCst, after our mark; partner in `try_go_back`.
-        let turn = peer.producer.turn.load(Ordering::SeqCst);
-        let tail = peer.producer.tail.load(Ordering::Acquire);
+    /// What becomes of what is unread. Under the lock, after [`Link::recall`].
+    pub fn leftover(&self) -> Leftover {
+        let (own, peer) = (self.0.own(), &self.0.peer().producer);
+        // SYNC POINT recall, too late: SeqCst, after our mark; partner in `Producer::leave`.
+        let turn = peer.turn.load(Ordering::SeqCst);
+        // SYNC POINT leaving: Acquire pairs with the sender's word in `Producer::leave`: when that was given after another
+        // turn, the next look shows it.
+        let leaving = peer.leaving.load(at("leaving/look", Ordering::Acquire));
+        let decided = leaving & LEAVING == 0 && peer.turn.load(Ordering::Relaxed) == turn;
+        if !decided && !planted("recall: waits for the sender's word") {
+            return Leftover::Undecided;
+        }
+        let tail = peer.tail.load(Ordering::Acquire);
+        let unread = tail.wrapping_sub(own.consumer.head.own());
+        if Carrier::of(turn) == Carrier::Ring {
+            return if unread == 0 { Leftover::Nothing } else { Leftover::Resent };
+        }
+        let follows = turn == own.consumer.followed.own();
+        if leaving & COPIED != 0 {
+            return Leftover::Copied;
+        }
         // Relaxed: written before the turn of a sender that has answered.
-        let answered = peer.tx.resent.load(Ordering::Relaxed) == tail && !planted("recall: sees the answer");
-        Carrier::of(turn) == Carrier::Tcp && turn != own.followed.own() && tail != own.head.own() && !answered
+        let answered = self.0.peer().tx.resent.load(Ordering::Relaxed) == tail && !planted("recall: sees the answer");
+        if follows || unread == 0 || answered { Leftover::Nothing } else { Leftover::Stranded }
     }
+
+    /// Bytes that a sender that has departed left on TCP as well as in the ring; 0: it has not. Anyone, any time.
+    #[inline]
+    pub fn copied(&self) -> u64 {
+        // Acquire: the end of the ring that it was said for is visible. Untrusted: no more than the ring is long.
+        u64::from(self.0.peer().producer.leaving.load(Ordering::Acquire) >> 2).min(u64::from(self.0.capacity()))
+    }
+
+    /// Of those, the ones that are next on TCP and that the ring has given already: to be dropped. Under the lock, or as a
+    /// hint.
+    #[inline]
+    pub fn void(&self) -> u64 {
+        let copied = self.copied();
+        if copied == 0 {
+            return 0;
+        }
+        // Relaxed: own word, under the lock.
+        let dropped = self.0.own().rx.dropped.load(Ordering::Relaxed);
+        copied.saturating_sub(u64::from(self.unread())).saturating_sub(dropped)
+    }
+
+    /// Notes that `bytes` of them were dropped.
+    pub fn note_dropped(&self, bytes: u64) {
+        let dropped = &self.0.own().rx.dropped;
+        // Relaxed: as above.
+        dropped.store(dropped.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
+    }
+}
+
+/// What a sender that departs has left.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the copy is to be sent, and whoever sleeps is to be woken"]
+pub struct Departure {
+    /// The first position that the receiver may not have read.
+    pub position: u64,
+    /// So many bytes from there on are to be sent through TCP, before anything else.
+    pub copy: u32,
+    /// Whom the turn wakes.
+    pub wake: Wake,
 }
 
 impl Producer<'_> {
     /// As [`Producer::go_back`], unless the receiver has recalled. `None`: what is [`Producer::left_behind`] comes first.
     pub fn try_go_back(&self) -> Option<Wake> {
+        self.leave(0)
+    }
+
+    /// As [`Producer::try_go_back`], for good: the caller sends what is unread through TCP as well, whole, and nothing
+    /// enters this ring any more. Signals as in [`Producer::switch`].
+    pub fn try_depart(&self) -> Result<Option<Departure>, Broken> {
+        // What a signal handler has staged is to be copied, too. Whom this wakes, the turn wakes.
+        let _ = self.publish();
+        let (position, copy) = self.left_behind()?;
+        Ok(self.leave(copy).map(|wake| Departure { position, copy, wake }))
+    }
+
+    fn leave(&self, copy: u32) -> Option<Wake> {
+        let line = &self.0.own().producer;
+        // Relaxed: the turn publishes it.
+        line.leaving.store(LEAVING | copy << 2, Ordering::Relaxed);
         let wake = self.go_back();
-        // SYNC POINT recall, too late: SeqCst, after our turn; partner in `Consumer::is_stranded`.
+        // SYNC POINT recall, too late: SeqCst, after our last publication and our turn; partner in `Consumer::leftover`.
         let marks = self.0.peer().producer.marks.load(at("recall/look", Ordering::SeqCst));
+        // SYNC POINT leaving: Release, so that who sees the word sees the turn that it was given after.
+        let word = at("leaving/decide", Ordering::Release);
         if marks & MARK_RECALL == 0 || planted("go_back: looks for a recall") {
+            line.leaving.store(if copy > 0 { COPIED | copy << 2 } else { 0 }, word);
             return Some(wake);
         }
         // Nothing has been sent over TCP since, so the turn can be taken back. Its boundary is read by nobody any more:
         // the recall came after the receiver's last look. Nor does anyone sleep for it: the recall has woken them.
         self.take_turn(0);
+        line.leaving.store(0, word);
         None
     }
 
@@ -93,16 +177,6 @@ impl Producer<'_> {
         }
         let start = head.max(own.tx.resent.own());
         Ok((start, tail.saturating_sub(start) as u32))
-    }
-
-    /// Copies bytes that were left behind out of the place in the peer's outbox where [`Link::lay_out`] put them. They are
-    /// the peer's own and only copied.
-    ///
-    /// # Safety
-    /// `dst` is writable for `len` bytes, which [`Producer::left_behind`] named.
-    pub unsafe fn copy_from_peer(&self, position: u64, dst: *mut u8, len: u32) {
-        // SAFETY: `dst` by contract; the peer's ring is mapped.
-        unsafe { self.0.peer_data.get(position, dst, len) }
     }
 
     /// Copies bytes that were left behind out of the own ring.

@@ -70,7 +70,7 @@ impl RoleLock {
         self.word.load(Ordering::Relaxed) & !FLAGS
     }
 
-    /// Leaves a note for the outer call of this thread; only after [`Entry::Reentered`].
+    /// Leaves a note for whoever gives the lock back: a nested call to its outer one, an heir to itself. Only as the owner.
     pub fn note(&self) {
         // Relaxed: read by the same thread.
         self.word.fetch_or(NOTE, Ordering::Relaxed);

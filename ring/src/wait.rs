@@ -60,6 +60,11 @@ impl Wake {
         self.sleepers == [None; 3]
     }
 
+    /// Whether only those that wait for space are to be woken, as by a reader.
+    pub(crate) fn is_for_writers(&self) -> bool {
+        matches!(self.sleepers, [None, Some(_), None])
+    }
+
     /// Wakes, then notes which epochs were served. In this order: a waker that dies between leaves a spurious wake, not a lost one.
     pub(crate) fn deliver(self, own: &Outbox, waker: &impl Waker) {
         for (kind, epoch) in self.sleepers.into_iter().enumerate() {

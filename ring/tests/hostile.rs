@@ -181,7 +181,7 @@ fn ask(link: &Link) {
     assert!(link.producer().unread() <= u64::from(CAPACITY));
     assert!(link.consumer().unread() <= CAPACITY);
     let _ = (link.consumer().glance(), link.consumer().is_behind(), link.peer_marks(), link.peer_cpu());
-    let _ = (link.is_recalled(), link.consumer().is_stranded(), link.consumer().peer_tail());
+    let _ = (link.is_recalled(), link.consumer().leftover(), link.consumer().peer_tail());
     let _ = (link.verdict(), link.peer().snapshot(), link.peer().check(7, 1, 8192));
     link.deliver(link.mark_end(), &Nobody);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::role::{Entry, Exit};
-use slipstream_ring::{Broken, Link, Look};
+use slipstream_ring::{Broken, Departure, Leftover, Link, Look};
 use std::collections::VecDeque;
 use support::{Nobody, Pair, Start, byte_at};
 
@@ -31,6 +31,8 @@ enum Step {
     Peek(u16, u16),
     Switch,
     GoBack,
+    /// Leaves for good; what is unread goes through TCP as well.
+    Depart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -45,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (size(), size()).prop_map(|(offset, len)| Step::Peek(offset, len)),
         3 => Just(Step::Switch),
         1 => Just(Step::GoBack),
+        1 => Just(Step::Depart),
     ];
     prop::collection::vec(step, 1..if cfg!(miri) { 12 } else { 80 })
 }
@@ -72,6 +75,10 @@ struct Direction<'a> {
     received: u64,
     /// Of the bytes on their way, those in the ring.
     in_ring: u64,
+    /// Bytes on TCP that are, or were, in the ring as well.
+    copied: u64,
+    departed: bool,
+    had_copy: bool,
 }
 
 impl Direction<'_> {
@@ -220,6 +227,7 @@ impl Direction<'_> {
         loop {
             match self.look().unwrap() {
                 Look::Tcp { turn, until } => {
+                    self.drop_void();
                     assert!(until.is_none_or(|until| until >= self.tcp_taken));
                     if until == Some(self.tcp_taken) {
                         self.rx.consumer().follow(turn).unwrap();
@@ -279,7 +287,37 @@ impl Direction<'_> {
         assert!(self.copy(head, offset, len) == expected);
     }
 
+    fn drop_void(&mut self) {
+        let void = self.rx.consumer().void();
+        assert_eq!(void, self.copied - if self.copied > 0 { self.in_ring } else { 0 });
+        self.tcp.drain(..void as usize);
+        self.tcp_taken += void;
+        self.copied -= void;
+        self.rx.consumer().note_dropped(void);
+    }
+
+    fn depart(&mut self) {
+        self.lock();
+        if self.tx.producer().carrier() == Carrier::Ring {
+            let Departure { position, copy, wake } = self.tx.producer().try_depart().unwrap().unwrap();
+            self.tx.deliver(wake, &Nobody);
+            assert_eq!(u64::from(copy), self.in_ring);
+            let mut bytes = vec![0; copy as usize];
+            // SAFETY: as long as what is copied, which is left behind.
+            unsafe { self.tx.producer().copy_back(position, bytes.as_mut_ptr(), copy) };
+            self.tcp.extend(bytes);
+            self.tcp_written += u64::from(copy);
+            self.copied = u64::from(copy);
+            self.departed = true;
+            self.had_copy = copy > 0;
+        }
+        self.unlock();
+    }
+
     fn switch(&mut self) {
+        if self.departed {
+            return;
+        }
         self.lock();
         let tx = self.tx.producer();
         if tx.carrier() == Carrier::Tcp && tx.may_switch() {
@@ -300,8 +338,19 @@ impl Direction<'_> {
     fn recall(&mut self) {
         self.rx.deliver(self.rx.recall(), &Nobody);
         self.lock();
-        let was_left = self.tx.producer().carrier() == Carrier::Tcp && self.in_ring > 0;
-        assert_eq!(self.rx.consumer().is_stranded(), was_left);
+        let was_left = self.tx.producer().carrier() == Carrier::Tcp && self.in_ring > 0 && !self.had_copy;
+        let expected = match () {
+            () if was_left => Leftover::Stranded,
+            () if self.departed && self.had_copy => Leftover::Copied,
+            () if self.in_ring > 0 => Leftover::Resent,
+            () => Leftover::Nothing,
+        };
+        let leftover = self.rx.consumer().leftover();
+        assert_eq!(leftover, expected);
+        if leftover == Leftover::Copied {
+            self.drop_void();
+            (self.in_ring, self.copied) = (0, 0);
+        }
         assert_eq!(self.tx.is_recalled(), self.tx.producer().carrier() == Carrier::Ring);
         if self.tx.is_recalled() {
             let tx = self.tx.producer();
@@ -319,7 +368,7 @@ impl Direction<'_> {
                 }
             }
             self.tx.deliver(tx.go_back(), &Nobody);
-            assert!(!self.rx.consumer().is_stranded());
+            assert_eq!(self.rx.consumer().leftover(), Leftover::Nothing);
         }
         self.unlock();
         if !was_left {
@@ -340,9 +389,10 @@ impl Direction<'_> {
             Step::Peek(offset, len) => self.peek(*offset, *len),
             Step::Switch => self.switch(),
             Step::GoBack => self.go_back(),
+            Step::Depart => self.depart(),
         }
         assert_eq!(self.in_ring, self.tx.producer().unread());
-        assert_eq!(self.received + self.in_ring + self.tcp.len() as u64, self.sent);
+        assert_eq!(self.received + self.in_ring + self.tcp.len() as u64 - self.copied, self.sent);
     }
 }
 
@@ -370,6 +420,9 @@ proptest! {
             sent: 0,
             received: 0,
             in_ring: 0,
+            copied: 0,
+            departed: false,
+            had_copy: false,
         };
         let mut directions = vec![direction(a, b)];
         if both {

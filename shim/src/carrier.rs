@@ -57,6 +57,11 @@ fn fill_socket(socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usiz
             Err(_) => return Err(Broken),
         }
     }
+    // Here, too, so that this side can send it again when the peer can no longer take it from its end.
+    pieces.each(sent, |offset, address, len| {
+        // SAFETY: the program gave these bytes to send; `each` stays within what is left of the claim.
+        unsafe { claim.fill(offset as u32, address, len as u32) }
+    });
     Ok(sent)
 }
 

@@ -5,9 +5,9 @@ use crate::family::{self, Family};
 use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
-use crate::readiness::epoll;
+use crate::readiness::{epoll, levels};
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor, foreign, process, recall, roles, tcp};
+use crate::{broker, config, descriptor, foreign, process, recall, roles, sender, tcp};
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -346,32 +346,54 @@ impl Endpoint {
                 if let Ok(kept) = descriptor::high(fd) {
                     self.kept.store(kept, Ordering::SeqCst);
                 }
-            } else if last_holder && !link.has_recalled() && link.consumer().unread() > 0 {
-                reset_on_close(fd);
+            } else if last_holder {
+                // The table does not know it any more.
+                self.kept.store(fd, Ordering::SeqCst);
+                self.before_end(link);
+                self.kept.store(-1, Ordering::SeqCst);
             }
         }
         Closing { linger: Some(last_holder), ..closing }
     }
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
-    pub fn exit(&'static self, fd: c_int) {
+    pub fn exit(&'static self) {
         if self.family().holders() == 1
             && let Some(link) = self.link()
-            && !link.has_recalled()
-            && link.consumer().unread() > 0
         {
-            reset_on_close(fd);
+            self.before_end(link);
         }
         self.family().lower();
+    }
+
+    /// The last descriptor is about to be closed.
+    fn before_end(&'static self, link: &Link) {
+        if link.has_recalled() {
+            return;
+        }
+        let fd = self.descriptor(-1);
+        if link.consumer().unread() > 0 {
+            // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
+            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+            let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+            return;
+        }
+        // And knows only too well of those that the ring has given.
+        if link.consumer().copied() > 0 && !levels::has_bytes(self, link, fd) {
+            levels::has_void(self, link, fd);
+        }
+        sender::depart(self, fd, link);
     }
 
     /// Takes apart what the last call has left.
     #[cold]
     fn bury(&'static self) {
-        let kept = self.kept.swap(-1, Ordering::SeqCst);
+        let kept = self.kept.load(Ordering::SeqCst);
         if kept >= 0 {
+            // Only now does the connection end.
+            self.link().inspect(|link| self.before_end(link));
+            self.kept.store(-1, Ordering::SeqCst);
             descriptor::close_own(kept);
-            // Only now has the connection ended.
             if let Some(link) = self.link() {
                 let wake = link.mark_end();
                 self.deliver(link, wake);
@@ -583,7 +605,7 @@ impl Endpoint {
         if let Some(consumed) = consumed {
             link.consumer().note_taken(consumed);
         }
-        roles::leave(link.rx_lock(), entry, || ());
+        roles::leave_receiving(self, link, entry);
         consumed.is_some()
     }
 
@@ -607,12 +629,6 @@ impl Endpoint {
         kernel::reset(self.descriptor(fd));
         Errno(libc::ECONNRESET)
     }
-}
-
-/// Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
-fn reset_on_close(fd: c_int) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
 /// A close under way.

@@ -1,6 +1,7 @@
 //! Which process this is: the one that the tables were made in, a child that fork made of it, or a vfork child that
 //! borrows its memory.
 
+use crate::endpoint::Endpoint;
 use crate::{broker, descriptor, hub, kernel, thread};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -74,11 +75,7 @@ pub fn is_exiting() -> bool {
 /// The process exits, with whatever is open.
 pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
-        descriptor::for_each_endpoint(|endpoint| {
-            if let Some(fd) = endpoint.any_descriptor() {
-                endpoint.exit(fd);
-            }
-        });
+        descriptor::for_each_endpoint(Endpoint::exit);
     }
 }
 

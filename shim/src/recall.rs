@@ -4,17 +4,20 @@
 use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
 use crate::readiness::{epoll, levels};
-use crate::{roles, sender};
+use crate::tcp::{self, End};
+use crate::{receiver, roles, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
 use slipstream_ring::role::Entry;
-use slipstream_ring::{Broken, Link};
+use slipstream_ring::{Broken, Leftover, Link};
 
 /// Bytes sent again at once.
 const PIECE: usize = 4096;
+/// How long the peer's last words may take, in ms.
+const LAST_WORDS: u32 = 1000;
 
 /// The endpoint is to leave the ring, as soon as this side has read what is there: it goes back to TCP for good now, and
 /// is the kernel's alone once nothing is left. For a program that still reads through the shim.
@@ -22,7 +25,7 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
     match endpoint.link() {
         Some(link) if link.consumer().unread() > 0 => {
             endpoint.retire(reason);
-            sender::go_back(endpoint, endpoint.any_descriptor().unwrap_or(-1), link);
+            sender::depart(endpoint, endpoint.any_descriptor().unwrap_or(-1), link);
             // Whoever sleeps on it is to find it ready.
             endpoint.wake_own(link);
         }
@@ -39,47 +42,70 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         return;
     };
     let fd = endpoint.any_descriptor().unwrap_or(-1);
-    sender::go_back(endpoint, fd, link);
-    let mut stranded = false;
+    sender::depart(endpoint, fd, link);
+    let mut lost = false;
     if !link.has_recalled() {
+        let mask = kernel::block_signals();
         let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
-        lay_out(endpoint, link);
         // The mark before the word that the ring is not to be used: who goes back for that sees it, too.
         let wake = link.recall();
         endpoint.deliver(link, wake);
         endpoint.wake_own(link);
-        stranded = link.consumer().is_stranded();
-        roles::leave(link.rx_lock(), rx, || ());
+        lost = !make_way(endpoint, fd, link);
+        roles::leave_receiving(endpoint, link, rx);
         roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
+        kernel::restore_signals(mask);
     }
     endpoint.retire(reason);
     epoll::release(endpoint);
-    if stranded {
-        // The sender went back a moment earlier: what it left in the ring came before what is on TCP already, and can no
-        // longer be put in order for a reader that is not us.
+    if lost {
+        // The sender went back a moment earlier, or is no more: what it left in the ring came before what is on TCP already,
+        // and can no longer be put in order for a reader that is not us. Better no stream than a wrong one.
         endpoint.fail(fd);
     }
 }
 
-/// With the uds transport the unread bytes are in our end of the socketpair: the peer is to find them in our outbox.
-fn lay_out(endpoint: &Endpoint, link: &Link) {
-    if endpoint.socket() < 0 {
-        return;
-    }
+/// Puts TCP in order for a reader that is not us: what the sender left there for us, and we have read from the ring, is
+/// dropped. `false`: what is unread in the ring will not come. Under both locks, after the recall.
+fn make_way(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
     let consumer = link.consumer();
-    let (mut position, end) = (consumer.head(), consumer.head() + u64::from(consumer.unread()));
+    for _ in 0..LAST_WORDS {
+        match consumer.leftover() {
+            Leftover::Nothing => return true,
+            Leftover::Copied if receiver::drop_void(endpoint, fd, link) == Ok(true) => return true,
+            Leftover::Stranded => return false,
+            // Who has ended without a copy (for want of room, or killed) sends nothing again.
+            Leftover::Resent if matches!(tcp::look(fd, 1), End::Open | End::Bytes(_)) => return true,
+            Leftover::Resent | Leftover::Copied | Leftover::Undecided => {}
+        }
+        // On its way in the kernel, or a few instructions of the sender's away.
+        kernel::poll_for(-1, 0, 1);
+    }
+    false
+}
+
+/// Sends what is unread in the ring through TCP, as a copy. `false`: not all of it. Under the lock.
+pub fn send_copy(fd: c_int, link: &Link, mut position: u64, len: u32) -> bool {
+    let end = position + u64::from(len);
+    let mut patience = LAST_WORDS;
     while position < end {
         let mut piece = [0u8; PIECE];
-        let want = PIECE.min((end - position) as usize);
-        match kernel::recv(endpoint.socket(), piece.as_mut_ptr(), want, libc::MSG_DONTWAIT) {
-            Ok(len) if len > 0 => {
-                // SAFETY: `len` bytes of the piece; the own sending is back on TCP.
-                unsafe { link.lay_out(position, piece.as_ptr(), len as u32) };
-                position += len as u64;
+        let len = PIECE.min((end - position) as usize);
+        // SAFETY: `piece` has room for `len` bytes, which are left behind.
+        unsafe { link.producer().copy_back(position, piece.as_mut_ptr(), len as u32) };
+        match kernel::send(fd, piece.get(..len).unwrap_or_default(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+            Ok(sent) => position += sent as u64,
+            Err(Errno(libc::EINTR)) => {}
+            Err(Errno(libc::EAGAIN)) if patience > 0 => {
+                patience -= 1;
+                kernel::poll_for(fd, libc::POLLOUT, 1);
             }
-            _ => return,
+            Err(Errno(libc::EAGAIN)) => return false,
+            // The connection is over: the kernel tells whoever asks.
+            Err(_) => return true,
         }
     }
+    true
 }
 
 /// Whether a FIN is that of processes that died, and bytes of ours are in the ring that they never read: over TCP the
@@ -121,6 +147,7 @@ pub fn follow_suit(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool 
         return link.has_recalled();
     }
     if levels::has_bytes(endpoint, link, fd)
+        || levels::has_void(endpoint, link, fd)
         || link.is_recalled()
         || Carrier::of(link.consumer().followed()) == Carrier::Ring
     {
@@ -170,13 +197,7 @@ pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Res
         let mut piece = [0u8; PIECE];
         let len = left.min(PIECE as u32);
         // SAFETY: `piece` has room for `len` bytes, which are left behind.
-        unsafe {
-            if endpoint.socket() >= 0 {
-                producer.copy_from_peer(position, piece.as_mut_ptr(), len);
-            } else {
-                producer.copy_back(position, piece.as_mut_ptr(), len);
-            }
-        }
+        unsafe { producer.copy_back(position, piece.as_mut_ptr(), len) };
         let bytes = piece.get(..len as usize).unwrap_or_default();
         match kernel::send(endpoint.descriptor(fd), bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
             Ok(sent) => producer.note_resent(position + sent as u64),

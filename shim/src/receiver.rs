@@ -4,6 +4,7 @@ use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
+use crate::readiness::levels;
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::{self, Spun, Woken};
@@ -139,7 +140,16 @@ fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pie
     if seen == pieces.left() || consumer.goes_back_at() != Some(consumer.head() + seen as u64) {
         return 0;
     }
-    pieces.behind(seen).receive(endpoint.descriptor(fd), usize::MAX, libc::MSG_PEEK | libc::MSG_DONTWAIT).unwrap_or(0)
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    let peek = |pieces: &Pieces| pieces.receive(endpoint.descriptor(fd), usize::MAX, flags).unwrap_or(0);
+    if consumer.copied() == 0 {
+        peek(&pieces.behind(seen))
+    } else if levels::has_void(endpoint, link, fd) {
+        0
+    } else {
+        // TCP has what the ring has, too.
+        peek(pieces).saturating_sub(seen)
+    }
 }
 
 /// Where a call found nothing (more), and so what it waits for.
@@ -175,7 +185,7 @@ fn attempt(
     let lock = link.rx_lock();
     let entry = roles::enter(lock);
     let step = step(endpoint, fd, link, pieces, request);
-    roles::leave(lock, entry, || ());
+    roles::leave_receiving(endpoint, link, entry);
     step
 }
 
@@ -280,6 +290,32 @@ fn in_empty_ring(
     }))
 }
 
+/// Takes from TCP what the ring has given already, after its sender has departed. `false`: not all of it is there yet. Under
+/// the lock, with signals blocked.
+pub fn drop_void(endpoint: &Endpoint, fd: c_int, link: &Link) -> Result<bool, Errno> {
+    let consumer = link.consumer();
+    while consumer.void() > 0 {
+        let mut nowhere = 0u8;
+        let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+        match kernel::recv(fd, &raw mut nowhere, consumer.void() as usize, flags) {
+            // The sender was killed before it had sent all of its copy.
+            Ok(0) => consumer.note_dropped(u64::MAX),
+            Ok(n) => {
+                consumer.note_dropped(n as u64);
+                consumer.note_taken(consumer.taken() + n as u64);
+            }
+            Err(Errno(libc::EINTR)) => {}
+            Err(Errno(libc::EAGAIN)) => return Ok(false),
+            Err(errno) => {
+                consumer.note_dropped(u64::MAX);
+                endpoint.held_error.store(errno.0, Ordering::Relaxed);
+                return Err(errno);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Whether it is time to look at TCP without any hint.
 fn looks_now(endpoint: &Endpoint) -> bool {
     if endpoint.shut.load(Ordering::Relaxed) != 0 {
@@ -304,6 +340,13 @@ fn on_tcp(
 ) -> Result<Option<Step>, Broken> {
     request.seen_marks = link.peer_marks();
     let consumer = link.consumer();
+    if drop_void(endpoint, fd, link) == Ok(false) {
+        return Ok(Some(Step::TcpEmpty));
+    }
+    let held = endpoint.held_error.swap(0, Ordering::Relaxed);
+    if held != 0 {
+        return Ok(Some(Step::Failed(Errno(held))));
+    }
     let before = consumer.look()?;
     let want = pieces.left();
     let end = match before {
@@ -322,6 +365,9 @@ fn on_tcp(
             return Ok(None);
         }
         limit = usize::try_from(until - consumed).unwrap_or(usize::MAX);
+    }
+    if matches!(end, End::Fin | End::Error(_)) {
+        endpoint.ending.store(1, Ordering::Relaxed);
     }
     // A receive stops at the mark of urgent data, like the kernel's.
     if pieces.done() > 0 && kernel::ioctl_int(fd, SIOCATMARK) == Ok(1) {

@@ -1,6 +1,8 @@
 //! Taking and giving back a role lock, with the system calls that the ring leaves to us.
 
+use crate::endpoint::Endpoint;
 use crate::{kernel, thread};
+use slipstream_ring::Link;
 use slipstream_ring::role::{Entry, Exit, RoleLock};
 
 /// Takes the role. Whoever holds it only copies bytes, so the wait is short; a holder that died is replaced.
@@ -29,6 +31,8 @@ fn contend(lock: &RoleLock, me: u32) -> Entry {
                     let _ = kernel::futex_wait(lock.futex(), value, &deadline);
                 }
                 if kernel::is_gone(owner) && lock.take_over(owner, me) {
+                    // Whom the dead one may not have woken any more, `leave` wakes.
+                    lock.note();
                     return Entry::Locked;
                 }
             }
@@ -48,7 +52,18 @@ pub fn is_mine(lock: &RoleLock) -> bool {
     }
 }
 
-/// Gives the role back; `finish` publishes what nested calls have left.
+/// Gives the receiving role back.
+#[inline]
+pub fn leave_receiving(endpoint: &Endpoint, link: &Link, entry: Entry) {
+    leave(link.rx_lock(), entry, || {
+        let consumer = link.consumer();
+        if let Ok(wake) = consumer.consume(consumer.head(), 0) {
+            endpoint.deliver(link, wake);
+        }
+    });
+}
+
+/// Gives the role back; `finish` publishes what nested calls, or a dead holder, have left.
 #[inline]
 pub fn leave(lock: &RoleLock, entry: Entry, mut finish: impl FnMut()) {
     if entry == Entry::Reentered {

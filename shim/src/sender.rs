@@ -13,7 +13,7 @@ use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::layout::MARK_RECALL;
 use slipstream_ring::role::Entry;
 use slipstream_ring::wait::Sleep;
-use slipstream_ring::{Broken, Link};
+use slipstream_ring::{Broken, Departure, Link};
 
 /// Bytes copied before they are published, so that both sides' copies overlap.
 const CHUNK: u32 = 16 * 1024;
@@ -222,27 +222,31 @@ pub fn publish(endpoint: &Endpoint, link: &Link) {
 /// Leaves the ring; what comes next goes through TCP, after what the peer may have recalled.
 #[cold]
 pub fn go_back(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
-    go_back_and(endpoint, fd, link, || ());
+    leave_and(endpoint, fd, link, false, || ());
 }
 
-/// [`go_back`], and under the same lock `then`: nobody switches in between.
-fn go_back_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, then: impl FnOnce()) {
+/// [`go_back`] for good: the sending has ended, or goes on by ways that the shim does not see. What the peer has not read
+/// goes through TCP as well, so that it needs this side no more.
+#[cold]
+pub fn depart(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
+    leave_and(endpoint, fd, link, true, || ());
+}
+
+/// Leaves, and under the same lock `then`: nobody switches in between.
+fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool, then: impl FnOnce()) {
     let lock = link.tx_lock();
     // A signal handler's bytes would pass the boundary.
     let mask = kernel::block_signals();
     let entry = roles::enter(lock);
     // A handler inside its own thread's send leaves the carrier to that one.
     while entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
-        match link.producer().try_go_back() {
-            Some(wake) => endpoint.deliver(link, wake),
-            None => match recall::answer_locked(endpoint, fd, link) {
-                Ok(true) => {}
-                Ok(false) => kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT),
-                Err(Broken) => {
-                    endpoint.fail(fd);
-                    break;
-                }
-            },
+        match leave(endpoint, endpoint.descriptor(fd), link, for_good) {
+            Ok(true) => {}
+            Ok(false) => kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT),
+            Err(Broken) => {
+                endpoint.fail(fd);
+                break;
+            }
         }
     }
     then();
@@ -250,9 +254,25 @@ fn go_back_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, then: impl F
     kernel::restore_signals(mask);
 }
 
+/// One try, under the lock. `false`: TCP is full, and what the peer has recalled comes first.
+fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) -> Result<bool, Broken> {
+    let producer = link.producer();
+    // Without room for the copy the peer must do with the ring.
+    if for_good && tcp::has_room(fd, producer.unread()) {
+        if let Some(Departure { position, copy, wake }) = producer.try_depart()? {
+            endpoint.deliver(link, wake);
+            return if recall::send_copy(fd, link, position, copy) { Ok(true) } else { Err(Broken) };
+        }
+    } else if let Some(wake) = producer.try_go_back() {
+        endpoint.deliver(link, wake);
+        return Ok(true);
+    }
+    recall::answer_locked(endpoint, fd, link)
+}
+
 /// Runs a call that only TCP can serve, after everything that is in the ring.
 pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
-    go_back_and(endpoint, fd, link, || endpoint.family().writers.force());
+    leave_and(endpoint, fd, link, false, || endpoint.family().writers.force());
     let sent = held::during(Obligation::Writer(endpoint), real);
     endpoint.family().writers.leave();
     Done::Real(sent)

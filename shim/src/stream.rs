@@ -10,6 +10,8 @@ use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
+use slipstream_ring::Link;
+use slipstream_ring::carrier::Carrier;
 
 /// How a call was served.
 pub enum Done {
@@ -259,13 +261,23 @@ pub fn follow_suit(fd: c_int) {
     }
 }
 
-/// Bytes that the kernel does not know of: received and not read (`incoming`), or sent and not read by the peer.
-pub fn unseen_bytes(fd: c_int, incoming: bool) -> usize {
-    let Some(endpoint) = descriptor::pin(fd) else { return 0 };
-    let bytes = endpoint.link().map_or(0, |link| match incoming {
-        true => link.consumer().unread() as usize,
-        false => link.producer().unread().min(u64::from(link.capacity())) as usize,
+/// Bytes received and not read, where the kernel knows of `known`.
+pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
+    let Some(endpoint) = descriptor::pin(fd) else { return known };
+    let bytes = endpoint.link().filter(|link| !link.has_recalled()).map_or(known, |link| {
+        let consumer = link.consumer();
+        // What a sender that departed has left is there twice.
+        if consumer.copied() > 0 { known.saturating_sub(consumer.void()) } else { known + u64::from(consumer.unread()) }
     });
+    endpoint.unpin();
+    bytes
+}
+
+/// Bytes sent and not read by the peer, that the kernel does not know of.
+pub fn unsent_bytes(fd: c_int) -> u64 {
+    let Some(endpoint) = descriptor::pin(fd) else { return 0 };
+    let in_ring = |link: &Link| link.producer().carrier() == Carrier::Ring;
+    let bytes = endpoint.link().filter(|link| in_ring(link)).map_or(0, |link| link.producer().unread());
     endpoint.unpin();
     bytes
 }

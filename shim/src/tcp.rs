@@ -60,6 +60,20 @@ pub fn written(fd: c_int, connector: bool) -> Option<u64> {
     }
 }
 
+/// Whether TCP takes `len` bytes at once, as far as this side's buffer decides it.
+pub fn has_room(fd: c_int, len: u64) -> bool {
+    /// Of linux/socket.h and linux/sock_diag.h.
+    const SO_MEMINFO: c_int = 55;
+    const SNDBUF: usize = 3;
+    const WMEM_QUEUED: usize = 5;
+    let mut info = [0u32; 9];
+    if kernel::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut info).is_err() {
+        return false;
+    }
+    // Twice, because what holds the bytes is counted too.
+    u64::from(info[SNDBUF].saturating_sub(info[WMEM_QUEUED])) >= 2 * len + 4096
+}
+
 /// Bytes read from TCP so far. Exact while no one reads. `counted` is the caller's own count, for a connection that has
 /// ended both ways: the kernel does not tell then whether a FIN is among what it received.
 pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {

@@ -28,7 +28,7 @@ static void *in_epoll(void *unused)
 {
 	(void)unused;
 	atomic_store(&tid, gettid());
-	say_events("sleeper", set, 300);
+	say_events("sleeper", set, 1000);
 	return NULL;
 }
 

@@ -80,11 +80,6 @@ impl Case {
             "epoll_edge" => kind != Kind::Cold,
             // Pointers into unmapped memory fault in the shim, as in libc's own code; null ones give EFAULT.
             "bad_pointers" => kind == Kind::Plain,
-            // The peer has ended and its last bytes are in the ring when exec keeps the socket: not carried over yet.
-            "exec_sender_gone" => !matches!(kind, Kind::Shm | Kind::Uds),
-            // Both ends wrap their sockets at the same moment, with bytes of theirs in the rings: one that goes back while the
-            // other recalls is reset (docs/compatibility.md, known gaps).
-            "stdio" => !matches!(kind, Kind::Shm | Kind::Uds),
             // A peek for more than is there, on TCP shortly before the switch, looks every 100 ms instead of sleeping; the
             // case waits for it to sleep.
             "peek" => kind != Kind::Cold,

@@ -3,6 +3,7 @@
 
 mod bell;
 mod complete;
+mod depart;
 mod end;
 mod gate;
 mod nested;

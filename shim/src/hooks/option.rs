@@ -63,12 +63,15 @@ hooks! {
                 endpoint.nonblocking.store(u8::from(unsafe { number.read_unaligned() } != 0), Ordering::Relaxed);
             }
             libc::FIONREAD | libc::TIOCOUTQ => {
-                let more = stream::unseen_bytes(fd, request == libc::FIONREAD);
                 // SAFETY: the kernel has just written an int there.
-                unsafe { number.write_unaligned(number.read_unaligned().saturating_add(more as c_int)) };
+                let known = unsafe { number.read_unaligned() } as u64;
+                let all =
+                    if request == libc::FIONREAD { stream::unread_bytes(fd, known) } else { known + stream::unsent_bytes(fd) };
+                // SAFETY: as above.
+                unsafe { number.write_unaligned(all as c_int) };
             }
             // Before the mark there may still be bytes in the ring.
-            SIOCATMARK if stream::unseen_bytes(fd, true) > 0 => {
+            SIOCATMARK if stream::unread_bytes(fd, 0) > 0 => {
                 // SAFETY: the kernel has just written an int there.
                 unsafe { number.write_unaligned(0) };
             }

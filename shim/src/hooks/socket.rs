@@ -92,7 +92,7 @@ hooks! {
             && how != libc::SHUT_RD
         {
             // What follows a shutdown (EPIPE) is the kernel's to tell.
-            sender::go_back(endpoint, fd, link);
+            sender::depart(endpoint, fd, link);
             // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
             let wake = link.mark_end();
             endpoint.deliver(link, wake);

@@ -2,7 +2,7 @@
 //! reason to.
 
 use crate::endpoint::Endpoint;
-use crate::{kernel, recall, roles, tcp};
+use crate::{kernel, recall, receiver, roles, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::carrier::Carrier;
@@ -44,6 +44,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     if !tx_on_tcp {
         ready |= WRITABLE;
     }
+    has_void(endpoint, link, fd);
     if endpoint.tcp_hint.load(Ordering::Relaxed) != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         // Taken down before the question, so that what comes after it is not missed.
@@ -60,6 +61,20 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         ready |= if tx_on_tcp { shown } else { shown & !WRITABLE };
     }
     ready & (wanted | ALWAYS)
+}
+
+/// Whether TCP still holds, or is about to get, bytes that the ring has given already; drops those that are there.
+pub fn has_void(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
+    if link.consumer().void() == 0 {
+        return false;
+    }
+    let mask = kernel::block_signals();
+    let lock = link.rx_lock();
+    let entry = roles::enter(lock);
+    let left = receiver::drop_void(endpoint, endpoint.descriptor(fd), link) == Ok(false);
+    roles::leave_receiving(endpoint, link, entry);
+    kernel::restore_signals(mask);
+    left
 }
 
 /// Whether the ring holds bytes, as many as make a socket readable, following the sender's turns on the way.
@@ -90,15 +105,16 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
                         let _ = link.consumer().follow(turn);
                         None
                     }
-                    // TCP's own bytes come first; the kernel tells of them.
-                    _ => {
+                    // TCP's own bytes come first; the kernel tells of them, where it need not know of those behind them.
+                    consumed => {
                         endpoint.tcp_hint.store(1, Ordering::Relaxed);
-                        Some(false)
+                        let first = until.saturating_sub(consumed.unwrap_or(until));
+                        Some(least > 1 && first + u64::from(link.consumer().unread()) >= u64::from(least))
                     }
                 }
             }
         };
-        roles::leave(lock, entry, || ());
+        roles::leave_receiving(endpoint, link, entry);
         if let Some(answer) = answer {
             return answer;
         }

@@ -195,6 +195,11 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
         let Some((endpoint, link)) = link_of(guest) else { continue };
         endpoint.is_ready(link);
         recall::follow_suit(endpoint, poll.fd, link);
+        if link.consumer().copied() > 0 && !levels::has_bytes(endpoint, link, poll.fd) {
+            // TCP may have shown what the ring has given.
+            levels::has_void(endpoint, link, poll.fd);
+            poll.revents = kernel::poll_now(poll.fd, poll.events);
+        }
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
             endpoint.ending.store(1, Ordering::Relaxed);
             if recall::died_with_unread(link, 0) {
