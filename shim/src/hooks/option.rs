@@ -14,6 +14,8 @@ const SO_TIMESTAMPNS_NEW: c_int = 64;
 const SO_TIMESTAMP_NEW: c_int = 63;
 const SO_BINDTOIFINDEX: c_int = 62;
 const TCP_MD5SIG_EXT: c_int = 32;
+const TCP_ZEROCOPY_RECEIVE: c_int = 35;
+const TCP_INQ: c_int = 36;
 /// FIOASYNC, FIOSETOWN, SIOCSPGRP: signals on readiness.
 const ASYNC_REQUESTS: [c_ulong; 3] = [0x5452, 0x8901, 0x8902];
 
@@ -26,7 +28,8 @@ fn objection(level: c_int, name: c_int) -> Option<Reason> {
         }
         (libc::SOL_SOCKET, SO_TIMESTAMP_NEW | SO_TIMESTAMPNS_NEW | SO_TIMESTAMPING_NEW) => Some(Reason::Timestamping),
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | SO_BINDTOIFINDEX) => Some(Reason::Device),
-        (libc::IPPROTO_TCP, libc::TCP_ULP | libc::TCP_REPAIR | libc::TCP_MD5SIG | TCP_MD5SIG_EXT) => {
+        (libc::SOL_SOCKET, libc::SO_PEEK_OFF) => Some(Reason::Call),
+        (libc::IPPROTO_TCP, libc::TCP_ULP | libc::TCP_REPAIR | libc::TCP_MD5SIG | TCP_MD5SIG_EXT | TCP_INQ) => {
             Some(Reason::TcpOption)
         }
         _ => None,
@@ -38,14 +41,35 @@ hooks! {
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int {
         let result = real!(fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int);
         if result == 0 && descriptor::get(fd).is_some() {
-            if let Some(reason) = objection(level, name) {
-                stream::object(fd, reason);
+            match objection(level, name) {
+                // Every receive from here on tells what is left after it.
+                Some(reason) if name == TCP_INQ => stream::leave_ring(fd, reason),
+                Some(reason) => stream::object(fd, reason),
+                None => {}
             }
             if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVLOWAT) {
                 stream::low_water_changed(fd);
             }
         }
         result
+    }
+
+    /// getsockopt(2): of all options one takes bytes from the stream
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int {
+        if level == libc::IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE {
+            stream::leave_ring(fd, Reason::Zerocopy);
+        }
+        real!(fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int)
+    }
+
+    /// sockatmark(3), in libc an ioctl that no hook sees
+    fn sockatmark(fd: c_int) -> c_int {
+        let mut mark: c_int = 0;
+        // SAFETY: a place for the answer.
+        match unsafe { ioctl(fd, SIOCATMARK, (&raw mut mark) as c_ulong) } {
+            0 => mark,
+            failed => failed,
+        }
     }
 
     /// ioctl(2). The variadic argument is passed as a word, as the ABI of the supported targets has it.
