@@ -14,12 +14,12 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use slipstream_protocol::{Reason, Transport};
-use slipstream_ring::Link;
 use slipstream_ring::carrier::Ready;
 use slipstream_ring::layout::{self, Outbox};
 use slipstream_ring::role::RoleLock;
 use slipstream_ring::verify::Verdict;
 use slipstream_ring::wait::{Wake, Waker};
+use slipstream_ring::{Leftover, Link};
 
 /// Where an endpoint is in its life, in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,20 +362,26 @@ impl Endpoint {
             && let Some(link) = self.link()
         {
             self.before_end(link);
+            // The kernel tells the peer all that there is to tell: this is no death.
+            let wake = link.mark_end();
+            self.deliver(link, wake);
         }
         self.family().lower();
     }
 
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link) {
-        if link.has_recalled() {
-            return;
-        }
         let fd = self.descriptor(-1);
-        if link.consumer().unread() > 0 {
+        let unread = match link.has_recalled() {
+            true => link.consumer().leftover() == Leftover::Resent,
+            false => link.consumer().unread() > 0,
+        };
+        if unread {
             // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
             let linger = libc::linger { l_onoff: 1, l_linger: 0 };
             let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+        }
+        if unread || link.has_recalled() {
             return;
         }
         // And knows only too well of those that the ring has given.

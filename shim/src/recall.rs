@@ -199,6 +199,11 @@ pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Res
         // SAFETY: `piece` has room for `len` bytes, which are left behind.
         unsafe { producer.copy_back(position, piece.as_mut_ptr(), len) };
         let bytes = piece.get(..len as usize).unwrap_or_default();
+        if kernel::poll_now(endpoint.descriptor(fd), 0) & libc::POLLERR != 0 {
+            // The connection is over: a send would take the error that the program is to be told.
+            producer.note_resent(position + u64::from(left));
+            continue;
+        }
         match kernel::send(endpoint.descriptor(fd), bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
             Ok(sent) => producer.note_resent(position + sent as u64),
             Err(Errno(libc::EAGAIN | libc::EINTR)) => return Ok(false),

@@ -7,7 +7,7 @@ use core::ffi::{c_char, c_int, c_void};
 use slipstream_protocol::Reason;
 
 /// Every endpoint that the next image would inherit goes back to TCP.
-fn before_exec() {
+pub fn before_exec() {
     descriptor::for_each(|fd, entry| {
         if let descriptor::Entry::Endpoint(endpoint) = entry
             && !kernel::closes_on_exec(fd)
@@ -92,32 +92,11 @@ hooks! {
         before_exec();
         real!(fn system(command: *const c_char) -> c_int)
     }
-
-    /// popen(3)
-    fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void {
-        before_exec();
-        static REAL: Real = Real::new(c"popen");
-        let address = REAL.address();
-        if address == 0 {
-            return core::ptr::null_mut();
-        }
-        // SAFETY: libc's popen has this signature.
-        unsafe {
-            let function: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut c_void = core::mem::transmute(address);
-            function(command, mode)
-        }
-    }
 }
 
 /// What a variadic hook does first; the address to go on at.
 extern "C" fn before_execl(real: &'static Real) -> usize {
     before_exec();
-    real.address()
-}
-
-/// As [`before_execl`], for calls that write to their first argument by ways that cannot be seen.
-extern "C" fn before_dprintf(real: &'static Real, fd: c_int) -> usize {
-    stream::leave_ring(fd, Reason::Stdio);
     real.address()
 }
 
@@ -133,7 +112,7 @@ macro_rules! variadic {
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
-            static REAL: Real = Real::new($symbol);
+            static REAL: $crate::real::Real = $crate::real::Real::new($symbol);
             core::arch::naked_asm!(
                 "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax",
                 "sub rsp, 128",
@@ -154,6 +133,7 @@ macro_rules! variadic {
         }
     };
 }
+pub(super) use variadic;
 
 variadic!(
     /// execl(3)
@@ -166,8 +146,4 @@ variadic!(
 variadic!(
     /// execle(3)
     execle, c"execle", before_execl
-);
-variadic!(
-    /// dprintf(3)
-    dprintf, c"dprintf", before_dprintf
 );

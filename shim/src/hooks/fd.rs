@@ -31,7 +31,9 @@ hooks! {
 
     /// close_range(2)
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-        if flags != 0 || first > last || !process::owns_tables() {
+        // With one thread there is nobody to unshare the table with.
+        let closes = flags == 0 || flags == CLOSE_RANGE_UNSHARE && real::single_threaded();
+        if !closes || first > last || !process::owns_tables() {
             return real!(fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int);
         }
         int(descriptor::close_range(first, last).map(|()| 0))
@@ -93,6 +95,8 @@ hooks! {
     }
 }
 
+const STDERR: c_int = 2;
+const CLOSE_RANGE_UNSHARE: c_int = 2;
 const F_SETSIG: c_int = 10;
 const F_SETOWN_EX: c_int = 15;
 
@@ -109,6 +113,10 @@ fn created(epoll: c_int) -> c_int {
 fn copied(fd: c_int, copy: c_int) -> c_int {
     if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() {
         if process::owns_tables() {
+            if copy <= STDERR {
+                // It is libc's own stdio's now.
+                stream::leave_ring(fd, Reason::Stdio);
+            }
             descriptor::duplicate(fd, copy);
         } else {
             // A vfork child arranges what the image that it is about to become will find.

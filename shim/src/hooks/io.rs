@@ -1,7 +1,6 @@
 //! read, write and their kin.
 
-use crate::hooks::{LOWEST, fail, piece, pieces, size};
-use crate::kernel::Errno;
+use crate::hooks::{LOWEST, piece, pieces, size};
 use crate::stream::{self, Done};
 use crate::{kernel, real, transfer};
 use core::ffi::{c_int, c_uint, c_void};
@@ -42,6 +41,17 @@ fn read_into(fd: c_int, pieces: &[iovec], flags: c_int, real: impl Fn() -> ssize
     } else {
         stream::receive(fd, pieces, flags, real)
     }
+}
+
+/// sendfile: to an endpoint, or (from Linux 5.12 on) from one into a pipe.
+fn send_file(out: c_int, input: c_int, offset: *const off_t, len: size_t, real: impl Fn() -> ssize_t) -> ssize_t {
+    if offset.is_null()
+        && stream::is_watched(input)
+        && let Some(result) = transfer::splice_from(input, out, len, 0)
+    {
+        return size(Done::Moved(result));
+    }
+    size(stream::through_tcp(out, real))
 }
 
 hooks! {
@@ -279,46 +289,20 @@ hooks! {
 
     /// sendfile(2)
     fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t {
-        size(stream::through_tcp(out, || real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)))
+        send_file(out, input, offset, len, || real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t))
     }
 
     /// sendfile(2), LFS
     fn sendfile64(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t {
-        size(stream::through_tcp(out, || real!(fn sendfile64(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)))
+        send_file(out, input, offset, len, || real!(fn sendfile64(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t))
     }
 
     /// splice(2)
     fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t {
         let real = || real!(fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t);
         if in_offset.is_null() && stream::is_watched(input) {
-            return match transfer::splice_from(input, out, len, flags) {
-                Some(Ok(moved)) => moved as ssize_t,
-                Some(Err(errno)) => fail(errno) as ssize_t,
-                None => real(),
-            };
+            return transfer::splice_from(input, out, len, flags).map_or_else(real, |result| size(Done::Moved(result)));
         }
         size(stream::through_tcp(out, real))
-    }
-
-    /// dprintf(3) and vdprintf(3) write by ways that cannot be seen
-    fn vdprintf(fd: c_int, format: *const core::ffi::c_char, arguments: *mut c_void) -> c_int {
-        stream::leave_ring(fd, slipstream_protocol::Reason::Stdio);
-        real!(fn vdprintf(fd: c_int, format: *const core::ffi::c_char, arguments: *mut c_void) -> c_int)
-    }
-
-    /// fdopen(3): libc's own stdio reads and writes by ways that cannot be seen
-    fn fdopen(fd: c_int, mode: *const core::ffi::c_char) -> *mut c_void {
-        stream::leave_ring(fd, slipstream_protocol::Reason::Stdio);
-        static REAL: real::Real = real::Real::new(c"fdopen");
-        let address = REAL.address();
-        if address == 0 {
-            fail(Errno(libc::ENOSYS));
-            return core::ptr::null_mut();
-        }
-        // SAFETY: libc's fdopen has this signature.
-        unsafe {
-            let function: unsafe extern "C" fn(c_int, *const core::ffi::c_char) -> *mut c_void = core::mem::transmute(address);
-            function(fd, mode)
-        }
     }
 }

@@ -7,6 +7,7 @@ pub mod option;
 pub mod poll;
 pub mod raw;
 pub mod socket;
+pub mod stdio;
 
 use crate::kernel::Errno;
 use crate::stream::Done;
