@@ -86,6 +86,10 @@ pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
         if value & (SET | OWN) != 0 || value == 0 {
             return None;
         }
+        if !process::is_known() {
+            // A fork that nobody announced starts the pins anew: before the first of the child's.
+            process::check();
+        }
         // SAFETY: as in `decode`.
         let endpoint = unsafe { &*(value as *const Endpoint) };
         if !endpoint.pin() {

@@ -3,16 +3,21 @@
 
 use crate::endpoint::Endpoint;
 use crate::{broker, descriptor, hub, kernel, thread};
+use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 unsafe extern "C" {
-    /// What pthread_atfork calls. It covers fork and libc's own uses of it (daemon, forkpty), not _Fork, vfork, clone.
+    /// What pthread_atfork calls. It covers fork and libc's own uses of it (daemon, forkpty); for _Fork and clone see
+    /// [`unannounced`].
     fn __register_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,
         child: Option<unsafe extern "C" fn()>,
-        dso: *mut core::ffi::c_void,
-    ) -> core::ffi::c_int;
+        dso: *mut c_void,
+    ) -> c_int;
+
+    /// What at_quick_exit calls.
+    fn __cxa_at_quick_exit(work: unsafe extern "C" fn(*mut c_void), dso: *mut c_void) -> c_int;
 }
 
 /// The process that the tables describe.
@@ -34,8 +39,12 @@ pub fn init() {
             kernel::unmap(page, 4096);
         }
     }
-    // SAFETY: three functions of this library, which is never unloaded.
-    unsafe { __register_atfork(Some(before_fork), None, Some(in_child), core::ptr::null_mut()) };
+    // SAFETY: functions of this library, which is never unloaded.
+    unsafe {
+        __register_atfork(Some(before_fork), None, Some(in_child), core::ptr::null_mut());
+        // The first to be registered, so the last to run.
+        __cxa_at_quick_exit(quick_exit, core::ptr::null_mut());
+    }
 }
 
 /// Whether the process has not been forked since it last looked.
@@ -49,7 +58,7 @@ pub fn is_known() -> bool {
 #[cold]
 pub fn check() {
     if !is_known() {
-        become_child(false);
+        become_child(UNANNOUNCED.swap(0, Ordering::Relaxed) != 0);
     }
 }
 
@@ -72,6 +81,11 @@ pub fn is_exiting() -> bool {
     EXITING.load(Ordering::Relaxed) != 0
 }
 
+/// quick_exit runs no destructor of a library's.
+unsafe extern "C" fn quick_exit(_: *mut c_void) {
+    exit();
+}
+
 /// The process exits, with whatever is open.
 pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
@@ -83,6 +97,46 @@ pub fn exit() {
 pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
         descriptor::for_each_endpoint(|endpoint| endpoint.family().raise());
+    }
+}
+
+/// Forks under way that run no handler, in the memory that their children copy: the holders are counted already.
+static UNANNOUNCED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs a fork whose handlers call ours. One that fails has made no holder.
+pub fn announced(fork: impl FnOnce() -> c_int) -> c_int {
+    let child = fork();
+    if child < 0 {
+        not_forked();
+    }
+    child
+}
+
+/// Runs a fork that calls no handler.
+pub fn unannounced(fork: impl FnOnce() -> c_int) -> c_int {
+    if !owns_tables() {
+        return fork();
+    }
+    // SAFETY: any thread may call it at any time.
+    unsafe { before_fork() };
+    UNANNOUNCED.fetch_add(1, Ordering::Relaxed);
+    let child = fork();
+    if child == 0 {
+        check();
+    } else {
+        UNANNOUNCED.fetch_sub(1, Ordering::Relaxed);
+        if child < 0 {
+            not_forked();
+        }
+    }
+    child
+}
+
+fn not_forked() {
+    if owns_tables() {
+        descriptor::for_each_endpoint(|endpoint| {
+            endpoint.family().lower();
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod exec;
 pub mod fd;
+pub mod fork;
 pub mod io;
 pub mod option;
 pub mod poll;
