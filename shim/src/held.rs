@@ -1,11 +1,12 @@
 //! What a thread holds while it is inside a call that may never return to us: a cancelled thread leaves the call by
-//! unwinding, and nothing of ours may stand in its way. So what must be given back is noted here, and given back either
-//! when the call returns or when the thread ends.
+//! unwinding, a signal handler by longjmp, and nothing of ours may stand in its way. So what must be given back is noted
+//! here, and given back when the call returns, when it is jumped out of, or when the thread ends.
 
 use crate::endpoint::Endpoint;
+use crate::hub::{self, Hub};
 use crate::readiness::set::Set;
-use crate::{hub, kernel, real, thread};
-use core::ffi::c_void;
+use crate::{kernel, real, thread};
+use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Something that must be given back.
@@ -13,6 +14,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub enum Obligation {
     /// Nothing: a place filled for the sake of its index.
     Nothing,
+    /// Where on the stack the call is that holds what follows.
+    Frame(usize),
     /// A pinned endpoint.
     Pin(&'static Endpoint),
     /// A pinned endpoint, and a place behind its readers' gate.
@@ -21,13 +24,15 @@ pub enum Obligation {
     Writer(&'static Endpoint),
     /// A place among the sleepers of an epoll set.
     Sleeper(&'static Set),
+    /// The thread's hub.
+    Hub(c_int),
 }
 
 impl Obligation {
     /// Gives it back.
     pub fn settle(self) {
         match self {
-            Self::Nothing => {}
+            Self::Nothing | Self::Frame(_) => {}
             Self::Pin(endpoint) => endpoint.unpin(),
             Self::Reader(endpoint) => {
                 endpoint.family().readers.leave();
@@ -38,6 +43,7 @@ impl Obligation {
                 endpoint.unpin();
             }
             Self::Sleeper(set) => set.leave(),
+            Self::Hub(fd) => Hub::taken(fd).give(),
         }
     }
 }
@@ -46,28 +52,42 @@ impl Obligation {
 const ROOM: usize = 1 << 16;
 const BYTES: usize = ROOM * size_of::<Obligation>();
 
-/// The calling thread's stack of obligations; `None` without memory, or when there are too many.
-fn push(more: usize) -> Option<(*mut Obligation, usize)> {
+/// A place on the caller's stack.
+#[inline(always)]
+fn here() -> usize {
+    let place = 0u8;
+    core::ptr::from_ref(core::hint::black_box(&place)).addr()
+}
+
+/// Room for `more` behind what the calling thread holds already, and a frame pushed; `None` without memory, or when there
+/// are too many.
+fn push(frame: usize, more: usize) -> Option<(*mut Obligation, usize)> {
     let thread = thread::current();
     if thread.held.get().is_null() {
         let base = kernel::map_anonymous(BYTES, false).ok()?;
         thread.held.set(base.cast());
         real::at_thread_end(KEY.load(Ordering::Relaxed));
     }
-    let count = thread.held_count.get();
-    (count + more <= ROOM).then(|| (thread.held.get(), count))
+    let (base, count) = (thread.held.get(), thread.held_count.get());
+    if count + 1 + more > ROOM {
+        return None;
+    }
+    // SAFETY: within this thread's room.
+    unsafe { base.add(count).write(Obligation::Frame(frame)) };
+    thread.held_count.set(count + 1);
+    Some((base, count + 1))
 }
 
 /// Runs `work`, holding `obligation`, which the caller gives back itself when `work` returns.
 #[inline]
 pub fn during<T>(obligation: Obligation, work: impl FnOnce() -> T) -> T {
-    let Some((base, count)) = push(1) else { return work() };
+    let Some((base, count)) = push(here(), 1) else { return work() };
     // SAFETY: within this thread's room.
     unsafe { base.add(count).write(obligation) };
     let thread = thread::current();
     thread.held_count.set(count + 1);
     let result = work();
-    thread.held_count.set(count);
+    thread.held_count.set(count - 1);
     result
 }
 
@@ -77,7 +97,7 @@ pub fn with_many<T>(
     mut make: impl FnMut(usize) -> Obligation,
     work: impl FnOnce(&[Obligation]) -> T,
 ) -> Option<T> {
-    let (base, count) = push(len)?;
+    let (base, count) = push(here(), len)?;
     let thread = thread::current();
     for i in 0..len {
         // SAFETY: within this thread's room, as `push` has seen.
@@ -87,9 +107,39 @@ pub fn with_many<T>(
     // SAFETY: written just above; signal handlers push behind them.
     let held = unsafe { core::slice::from_raw_parts(base.add(count), len) };
     let result = work(held);
-    thread.held_count.set(count);
+    thread.held_count.set(count - 1);
     held.iter().for_each(|obligation| obligation.settle());
     Some(result)
+}
+
+/// The thread is about to go on at `target`, by longjmp from `from`: the calls between them never return.
+///
+/// On one stack that is a matter of addresses. A handler on a signal stack jumps back to where the thread was: whatever it
+/// holds on the signal stack it leaves, too.
+pub fn jumps(from: usize, target: usize) {
+    let thread = thread::current();
+    let (base, count) = (thread.held.get(), thread.held_count.get());
+    if count == 0 {
+        return;
+    }
+    let signal_stack = kernel::signal_stack();
+    let leaves_it = signal_stack.contains(&from) && !signal_stack.contains(&target);
+    let is_left = |frame: usize| {
+        if leaves_it { frame < target || signal_stack.contains(&frame) } else { from < frame && frame < target }
+    };
+    // SAFETY: written by `push` and its callers; the count says so.
+    let held = unsafe { core::slice::from_raw_parts(base, count) };
+    // From the innermost call outwards, up to the first that goes on.
+    let mut kept = count;
+    for (i, obligation) in held.iter().enumerate().rev() {
+        match *obligation {
+            Obligation::Frame(frame) if is_left(frame) => kept = i,
+            Obligation::Frame(_) => break,
+            _ => {}
+        }
+    }
+    thread.held_count.set(kept);
+    held.iter().skip(kept).rev().for_each(|obligation| obligation.settle());
 }
 
 /// libc's key whose destructor runs at each thread's end.
@@ -105,14 +155,14 @@ pub fn init() {
 /// The calling thread ends: what it still holds, it will not give back otherwise.
 extern "C" fn thread_ends(_: *mut c_void) {
     let thread = thread::current();
-    hub::forget();
     let base = thread.held.replace(core::ptr::null_mut());
     if base.is_null() {
-        return;
+        return hub::forget();
     }
     for i in (0..thread.held_count.replace(0)).rev() {
         // SAFETY: written by `during` or `with_many`; their count says so.
         unsafe { base.add(i).read() }.settle();
     }
     kernel::unmap(base.cast(), BYTES);
+    hub::forget();
 }

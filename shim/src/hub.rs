@@ -20,6 +20,11 @@ impl Hub {
         }
     }
 
+    /// One that was taken by a call that will not give it back itself.
+    pub fn taken(fd: c_int) -> Self {
+        Self { fd }
+    }
+
     pub fn fd(&self) -> c_int {
         self.fd
     }

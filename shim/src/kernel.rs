@@ -257,7 +257,10 @@ pub fn poll_until(fd: c_int, events: i16) {
 
 /// Waits until a descriptor is ready for something, for so many ms at the most.
 pub fn poll_for(fd: c_int, events: i16, ms: u64) {
-    let _ = ppoll(&mut [libc::pollfd { fd, events, revents: 0 }], Some(&timespec(ms * 1_000_000)), core::ptr::null());
+    let mut one = [libc::pollfd { fd, events, revents: 0 }];
+    // No descriptor, no place: even the one may be more than RLIMIT_NOFILE.
+    let fds = one.get_mut(usize::from(fd < 0)..).unwrap_or_default();
+    let _ = ppoll(fds, Some(&timespec(ms * 1_000_000)), core::ptr::null());
 }
 
 /// Wakes every sleeper of a word in shared memory.
@@ -302,6 +305,16 @@ pub fn block_signals() -> u64 {
 /// Sets the mask; what was held back is delivered before this returns.
 pub fn restore_signals(mask: u64) {
     let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, 8);
+}
+
+/// The calling thread's stack for signal handlers; empty when there is none.
+pub fn signal_stack() -> core::ops::Range<usize> {
+    let mut stack = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    let _ = call!(sigaltstack, 0usize, &raw mut stack);
+    match stack.ss_flags & libc::SS_DISABLE {
+        0 => stack.ss_sp.addr()..stack.ss_sp.addr() + stack.ss_size,
+        _ => 0..0,
+    }
 }
 
 /// Signals that wait because they are blocked.

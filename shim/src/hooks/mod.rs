@@ -4,6 +4,7 @@ pub mod exec;
 pub mod fd;
 pub mod fork;
 pub mod io;
+pub mod jump;
 pub mod option;
 pub mod poll;
 pub mod raw;

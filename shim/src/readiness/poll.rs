@@ -21,6 +21,9 @@ use slipstream_ring::wait::Sleep;
 /// Arrays up to this length are served from the stack, longer ones from pages of their own.
 const ON_STACK: usize = 32;
 
+/// A sleep without the doorbells, in ns.
+const NAP: u64 = 10_000_000;
+
 /// What a place in the array is to us, for the length of one call. Not linked: counted in as a reader, so that its bytes
 /// stay on TCP while the kernel is asked about them.
 fn invite(fd: c_int) -> Obligation {
@@ -123,7 +126,8 @@ fn wait_blocked(
             guests.iter().filter_map(link_of).for_each(|(endpoint, _)| recall::detach(endpoint, Reason::Descriptors))
         }
     }
-    let result = sleep(polls, guests, deadline, mask, hub.as_ref().ok());
+    let obligation = hub.as_ref().map_or(Obligation::Nothing, |hub| Obligation::Hub(hub.fd()));
+    let result = held::during(obligation, || sleep(polls, guests, deadline, mask, hub.as_ref().ok()));
     if let Ok(hub) = hub {
         bells(guests).for_each(|bell| hub.leave(bell));
         hub.give();
@@ -179,7 +183,16 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
         others.copy_from_slice(polls);
         *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
     }
-    let slept = real::cancellable(|| kernel::ppoll(room, timeout, &raw const mask));
+    let slept = real::cancellable(|| match kernel::ppoll(room, timeout, &raw const mask) {
+        // More than RLIMIT_NOFILE, while the program's own are not (or the look before would have failed): naps without
+        // the hub.
+        Err(Errno(libc::EINVAL)) => {
+            let nap = kernel::timespec(NAP);
+            let shorter = timeout.filter(|timeout| timeout.tv_sec == 0 && timeout.tv_nsec < nap.tv_nsec);
+            kernel::ppoll(room.get_mut(..polls.len()).unwrap_or_default(), shorter.or(Some(&nap)), &raw const mask)
+        }
+        slept => slept,
+    });
     if let Some(pages) = pages {
         kernel::unmap(pages, bytes);
     }
