@@ -29,17 +29,27 @@ void alice(void)
 	finish("fsync", &put);
 	meet();
 	TRY(recv(fd, in, 1, 0));
+	close(fd);
+	fd = pair_up();
+	meet();
+	send_all(fd, "late", 4);
+	TRY(recv(fd, in, 1, 0));
 }
 
 void bob(void)
 {
 	int fd = pair_up();
-	/* Asked for before it comes. */
-	struct aiocb get = {.aio_fildes = fd, .aio_buf = in, .aio_nbytes = 1};
-	TRY(aio_read(&get));
-	finish("read", &get);
-	recv_all(fd, in + 1, 34);
+	recv_all(fd, in, 35);
 	say("%s", in);
 	meet();
+	TRY(close(fd));
+	/* Asked for before it comes. */
+	fd = pair_up();
+	struct aiocb get = {.aio_fildes = fd, .aio_buf = in, .aio_nbytes = 1};
+	TRY(aio_read(&get));
+	meet();
+	finish("read", &get);
+	recv_all(fd, in + 1, 3);
+	say("%.4s", in);
 	TRY(close(fd));
 }
