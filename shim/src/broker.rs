@@ -313,8 +313,11 @@ fn prepared(
     }
     let transport = Transport::from_wire(prepare.transport).ok_or(Reason::Hostile)?;
     let wanted = if transport == Transport::Uds { 4 } else { 3 };
-    if fds.iter().filter(|fd| **fd >= 0).count() != wanted || !descriptor::is(fd, endpoint) {
-        return Err(Reason::Hostile);
+    match fds.iter().filter(|fd| **fd >= 0).count() {
+        // The kernel leaves out those for which the program has no numbers left.
+        fewer if fewer < wanted => return Err(Reason::Descriptors),
+        given if given == wanted && descriptor::is(fd, endpoint) => {}
+        _ => return Err(Reason::Hostile),
     }
     let mut kept = [-1; 3];
     for (i, given) in fds.iter().skip(1).enumerate() {
@@ -337,8 +340,11 @@ fn close_all(fds: &[c_int], reason: Reason) -> Result<(), Reason> {
 }
 
 fn attached(endpoint: &'static Endpoint, fd: c_int, outbox: c_int) -> Result<(), Reason> {
-    if endpoint.phase() != Phase::Prepared || outbox < 0 {
+    if endpoint.phase() != Phase::Prepared {
         return Err(Reason::Peer);
+    }
+    if outbox < 0 {
+        return Err(Reason::Descriptors);
     }
     if endpoint.family().holders() != 1 {
         return Err(Reason::Shared);
