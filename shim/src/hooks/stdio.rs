@@ -143,6 +143,12 @@ hooks! {
         real!(fn backtrace_symbols_fd(frames: *const *mut c_void, count: c_int, fd: c_int) -> c_int);
     }
 
+    /// backtrace_symbols_fd(3), glibc's alias
+    fn __backtrace_symbols_fd(frames: *const *mut c_void, count: c_int, fd: c_int) -> () {
+        // SAFETY: the same contract.
+        unsafe { backtrace_symbols_fd(frames, count, fd) };
+    }
+
     /// eventfd_read(3): a read of eight bytes, of whatever it is given
     fn eventfd_read(fd: c_int, value: *mut u64) -> c_int {
         // SAFETY: the same contract.
