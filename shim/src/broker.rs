@@ -403,6 +403,11 @@ fn reach(place: &path::Place) -> Option<c_int> {
     None
 }
 
+/// A descriptor of the shim's own has another number: whether it is the one here.
+pub fn relocate(from: c_int, to: c_int) -> bool {
+    SOCKET.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 /// The broker is gone, or not to be understood: what it knew of us it has forgotten.
 fn hang_up() {
     let socket = SOCKET.swap(-1, Ordering::Relaxed);

@@ -234,7 +234,18 @@ pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
 /// descriptors numbered as without the shim. It is the shim's own: the program cannot close it.
 pub fn high(fd: c_int) -> kernel::Result<c_int> {
     let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
-    let high = kernel::dup_above(fd, limit - limit / 4)?;
+    own_above(fd, limit - limit / 4)
+}
+
+/// A copy of `fd`, the shim's own, at the highest number that is free.
+pub fn highest(fd: c_int) -> kernel::Result<c_int> {
+    let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
+    let free = (0..limit).rev().find(|number| kernel::status_flags(*number).is_err());
+    own_above(fd, free.ok_or(kernel::Errno(libc::EMFILE))?)
+}
+
+fn own_above(fd: c_int, least: c_int) -> kernel::Result<c_int> {
+    let high = kernel::dup_above(fd, least)?;
     if let Some(word) = word(high) {
         forget_stale(high);
         HIGHEST.fetch_max(high, Ordering::Relaxed);
@@ -250,14 +261,19 @@ pub fn raise(fd: c_int) -> kernel::Result<c_int> {
     high
 }
 
-/// Closes a descriptor of the shim's own.
+/// Closes a descriptor of the shim's own, if it still is: the program may have taken its number.
 pub fn close_own(fd: c_int) {
-    if is_own(fd)
-        && let Some(word) = word(fd)
-    {
+    if is_own(fd) {
+        disown(fd);
+        kernel::close(fd);
+    }
+}
+
+/// What stands at this number is no longer the shim's.
+pub fn disown(fd: c_int) {
+    if let Some(word) = word(fd) {
         word.store(0, Ordering::SeqCst);
     }
-    kernel::close(fd);
 }
 
 /// Whether a descriptor is one of the shim's own.

@@ -5,7 +5,7 @@ use crate::family::{self, Family};
 use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
-use crate::readiness::{epoll, levels};
+use crate::readiness::{epoll, levels, set};
 use crate::slab::{Slab, Slot};
 use crate::{broker, config, descriptor, foreign, process, recall, roles, sender, tcp};
 use core::cell::UnsafeCell;
@@ -245,6 +245,17 @@ impl Endpoint {
     #[inline]
     pub fn socket(&self) -> c_int {
         self.socket.load(Ordering::Relaxed)
+    }
+
+    /// A descriptor of the shim's own has another number: whether it is one of this endpoint's.
+    pub fn relocate(&'static self, from: c_int, to: c_int) -> bool {
+        let places = [&self.own_bell, &self.peer_bell, &self.socket, &self.kept];
+        let moved = |place: &&AtomicI32| place.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let known = places.iter().any(moved);
+        if known && self.own_bell() == to {
+            set::bell_moved(self, from);
+        }
+        known
     }
 
     /// The prefixes, made with the first bytes.

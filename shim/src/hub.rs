@@ -14,9 +14,10 @@ impl Hub {
     /// `Err` without descriptors.
     pub fn take() -> kernel::Result<Self> {
         let place = &thread::current().hub;
-        match place.replace(0) {
-            0 => Ok(Self { fd: descriptor::raise(kernel::epoll_create()?)? }),
-            fd => Ok(Self { fd: fd - 1 }),
+        match place.replace(0) - 1 {
+            // The program may have taken its number.
+            fd if descriptor::is_own(fd) => Ok(Self { fd }),
+            _ => Ok(Self { fd: descriptor::raise(kernel::epoll_create()?)? }),
         }
     }
 
@@ -49,7 +50,7 @@ impl Hub {
     /// Gives it back for the thread's next wait.
     pub fn give(self) {
         let place = &thread::current().hub;
-        if place.get() == 0 {
+        if place.get() == 0 && descriptor::is_own(self.fd) {
             place.set(self.fd + 1);
         } else {
             descriptor::close_own(self.fd);
@@ -60,12 +61,19 @@ impl Hub {
 /// The thread's signalfd, readable while one of `signals` waits for it.
 pub fn signals(signals: u64) -> kernel::Result<c_int> {
     let place = &thread::current().signals;
-    if place.get() == 0 {
+    if !descriptor::is_own(place.get() - 1) {
         place.set(descriptor::raise(kernel::signalfd(-1, signals)?)? + 1);
     } else {
         kernel::signalfd(place.get() - 1, signals)?;
     }
     Ok(place.get() - 1)
+}
+
+/// A descriptor of the shim's own has another number: whether it is one of the calling thread's.
+pub fn relocate(from: c_int, to: c_int) -> bool {
+    let thread = thread::current();
+    let place = [&thread.hub, &thread.signals].into_iter().find(|place| place.get() == from + 1);
+    place.inspect(|place| place.set(to + 1)).is_some()
 }
 
 /// The calling thread ends, or is a forked child's: its descriptors are the parent's too.

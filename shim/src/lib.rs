@@ -35,6 +35,7 @@ mod tcp;
 mod thread;
 mod transfer;
 mod wait;
+mod way;
 
 // Linked by name, so that each symbol is bound with its version: an unversioned memcpy would be glibc's oldest and slowest.
 #[link(name = "c")]

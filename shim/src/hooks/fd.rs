@@ -4,7 +4,7 @@ use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll::Set;
-use crate::{descriptor, process, real, stream};
+use crate::{descriptor, process, real, stream, way};
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -130,6 +130,9 @@ fn copied(fd: c_int, copy: c_int) -> c_int {
 fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
     if fd == copy || kernel::status_flags(fd).is_err() {
         return real();
+    }
+    if process::owns_tables() {
+        way::make(copy);
     }
     let ending = descriptor::closing(copy);
     let result = real();

@@ -368,6 +368,35 @@ pub fn add(
     Some(member)
 }
 
+/// An endpoint's doorbell has another number: the hubs know it by that.
+pub fn bell_moved(endpoint: &'static Endpoint, from: c_int) {
+    let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
+    each(endpoint, |member| {
+        let set = member.set();
+        if member.is_managed() && set.inherited.load(Ordering::Relaxed) == 0 {
+            let hub = set.hub.load(Ordering::Relaxed);
+            if kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, from, 0, 0).is_ok() {
+                let token = core::ptr::from_ref(member) as u64 | BELL;
+                let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token);
+            }
+        }
+        false
+    });
+}
+
+/// A descriptor of the shim's own has another number: whether it is this set's hub. `epoll` is the set.
+pub fn relocate(set: &'static Set, epoll: c_int, from: c_int, to: c_int) -> bool {
+    if set.hub.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    if set.inherited.load(Ordering::Relaxed) == 0 {
+        // At no moment is it in there under neither.
+        let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, to, libc::EPOLLIN as u32, set.token());
+        let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, from, 0, 0);
+    }
+    true
+}
+
 /// Forgets a registration, and takes it out of the hub. Under the set's lock.
 pub fn remove(member: &'static Member) {
     let (set, endpoint) = (member.set(), member.endpoint());
