@@ -1,0 +1,59 @@
+/* close, while other threads look at the same number again and again: the peer sees the end, and no descriptor is left. */
+#include "case.h"
+
+static _Atomic int current = -1;
+static _Atomic bool stop;
+
+static void *looker(void *unused)
+{
+	char in[64];
+	(void)unused;
+	while (!stop) {
+		int fd = atomic_load(&current);
+		if (fd >= 0)
+			recv(fd, in, sizeof in, MSG_DONTWAIT);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static int open_below_1000(void)
+{
+	int count = 0;
+	for (int i = 0; i < 1000; i++)
+		count += fcntl(i, F_GETFD) >= 0;
+	return count;
+}
+
+void alice(void)
+{
+	int before = open_below_1000();
+	pthread_t threads[2] = {thread(looker, NULL), thread(looker, NULL)};
+	for (int i = 0; i < 30; i++) {
+		int fd = pair_up();
+		meet();
+		atomic_store(&current, fd);
+		nap_ms(2);
+		MUST(close(fd));
+		meet();
+		atomic_store(&current, -1);
+	}
+	stop = true;
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	say("left open: %d", open_below_1000() - before);
+}
+
+void bob(void)
+{
+	char in[10];
+	int ends = 0;
+	for (int i = 0; i < 30; i++) {
+		int fd = pair_up();
+		meet();
+		ends += recv(fd, in, 10, 0) == 0;
+		meet();
+		close(fd);
+	}
+	say("ends: %d", ends);
+}
