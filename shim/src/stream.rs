@@ -116,6 +116,7 @@ fn counted_receive(
     real: impl Fn() -> isize,
 ) -> Done {
     collect_mail();
+    offer_unseen(endpoint, fd);
     if !endpoint.family().enter(Direction::Rx) {
         return managed_receive(endpoint, fd, pieces, flags, real);
     }
@@ -137,6 +138,7 @@ fn counted_send(
     if flags & (libc::MSG_OOB | libc::MSG_ZEROCOPY | libc::MSG_FASTOPEN) != 0 {
         endpoint.settle(if flags & libc::MSG_OOB != 0 { Reason::Urgent } else { Reason::Zerocopy });
     }
+    offer_unseen(endpoint, fd);
     if !endpoint.family().enter(Direction::Tx) {
         return managed_send(endpoint, fd, pieces, flags, real);
     }
@@ -179,12 +181,7 @@ fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &
             if ops >= endpoint.ask_at.load(Ordering::Relaxed)
                 || bytes >= endpoint.ask_at_bytes.load(Ordering::Relaxed) =>
         {
-            if broker::is_reachable() && broker::offer(endpoint, fd) {
-                endpoint.offered_in.store(broker::generation(), Ordering::Relaxed);
-            }
-            // Not now: ask again after some more.
-            endpoint.ask_at.store(ops.saturating_add(config::min_ops().max(AGAIN)), Ordering::Relaxed);
-            endpoint.ask_at_bytes.store(bytes.saturating_add(config::min_bytes()), Ordering::Relaxed);
+            ask(endpoint, fd, ops, bytes);
         }
         Phase::Offered if broker::has_forgotten(endpoint.offered_in.load(Ordering::Relaxed)) => {
             endpoint.advance(Phase::Offered, Phase::Counting);
@@ -192,6 +189,23 @@ fn count(endpoint: &'static Endpoint, fd: c_int, direction: Direction, pieces: &
         _ => {}
     }
     collect_mail();
+}
+
+/// Before a call: with `SLIPSTREAM_MIN_OPS=0` a connection need not prove itself.
+fn offer_unseen(endpoint: &'static Endpoint, fd: c_int) {
+    if endpoint.ask_at.load(Ordering::Relaxed) == 0 && endpoint.phase() == Phase::Counting {
+        ask(endpoint, fd, 0, 0);
+        collect_mail();
+    }
+}
+
+/// Offers an endpoint that has done so much, or sees to it that this is tried again after some more.
+fn ask(endpoint: &'static Endpoint, fd: c_int, ops: u32, bytes: u64) {
+    if broker::is_reachable() && broker::offer(endpoint, fd) {
+        endpoint.offered_in.store(broker::generation(), Ordering::Relaxed);
+    }
+    endpoint.ask_at.store(ops.saturating_add(config::min_ops().max(AGAIN)), Ordering::Relaxed);
+    endpoint.ask_at_bytes.store(bytes.saturating_add(config::min_bytes()), Ordering::Relaxed);
 }
 
 /// Whether a descriptor is an endpoint that is, or may become, moved.
