@@ -3,6 +3,7 @@
 mod curl;
 mod iperf;
 mod memcached;
+mod postgres;
 mod python;
 mod redis;
 mod run;

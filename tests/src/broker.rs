@@ -24,6 +24,8 @@ impl Broker {
             .arg("broker")
             .arg("--socket")
             .arg(socket)
+            // Servers that give up root ask it, too.
+            .args(["--mode", "666"])
             .env("SLIPSTREAM_LOG", log)
             .start();
         broker.wait_for("the broker listens", PATIENCE, |_| {

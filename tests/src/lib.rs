@@ -17,6 +17,6 @@ pub use broker::Broker;
 pub use lab::{Lab, Mode};
 pub use page::Page;
 pub use ports::Port;
-pub use program::{Ended, Program, Running};
+pub use program::{Ended, Program, Running, account};
 pub use status::{Connection, Direction, Status, Totals};
 pub use wait::{PATIENCE, until};

@@ -68,6 +68,18 @@ impl Program {
         self
     }
 
+    /// Runs it as another user, if the test may do that: a server that refuses to be root's.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such user.
+    pub fn user(mut self, name: &str) -> Self {
+        if let Some((user, group)) = account(name) {
+            self.command.uid(user).gid(group);
+        }
+        self
+    }
+
     /// Gives it a standard input that the test writes; else it has none.
     pub fn piped(mut self) -> Self {
         self.command.stdin(Stdio::piped());
@@ -333,6 +345,22 @@ impl Ended {
     pub fn signal(&self) -> Option<i32> {
         self.status.signal()
     }
+}
+
+/// The ids of a user whom this process may become: none, if it is not root.
+///
+/// # Panics
+///
+/// When there is no such user.
+pub fn account(name: &str) -> Option<(u32, u32)> {
+    // SAFETY: plain system call.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").expect("the list of users");
+    let words: Vec<_> = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).collect();
+    let user = words.iter().find(|words| words[0] == name).unwrap_or_else(|| panic!("there is no user {name}"));
+    Some((user[2].parse().expect("a user's number"), user[3].parse().expect("a group's number")))
 }
 
 pub(crate) fn new(name: &str, executable: OsString, files: PathBuf, report: Reporter) -> Program {
