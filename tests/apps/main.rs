@@ -3,6 +3,7 @@
 mod curl;
 mod iperf;
 mod memcached;
+mod nginx;
 mod postgres;
 mod python;
 mod redis;
@@ -43,6 +44,13 @@ fn serve(program: Program, port: &Port) -> Running {
 fn python(lab: &Lab, script: &str) -> Program {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/scripts").join(script);
     lab.program("/usr/bin/python3").arg(path)
+}
+
+/// Makes `key.pem` and `cert.pem` in a lab's folder, for nobody in particular.
+fn keys(lab: &Lab) {
+    let openssl = lab.program("openssl").bare().args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"]);
+    let openssl = openssl.args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"]);
+    openssl.run(PATIENCE).good();
 }
 
 /// Asserts that two outputs are equal, and shows where they are not.

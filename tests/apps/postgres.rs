@@ -1,10 +1,10 @@
 //! PostgreSQL, run by a user of its own: psql, pgbench, COPY, notifications, cancelled queries, dumps, TLS.
 
-use crate::{assert_same, modes};
+use crate::{assert_same, keys, modes};
 use slipstream_tests::{Lab, Mode, PATIENCE, Port, Program, Running, account, until};
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One of the programs of the newest version that is installed; those in Debian's /usr/bin are scripts around them.
 fn tool(lab: &Lab, name: &str) -> Program {
@@ -262,10 +262,13 @@ fn dump(mode: Mode) {
 
 /// The same over TLS, which the ring carries like anything else.
 fn tls(mode: Mode) {
-    let keys = Keys::new();
-    let settings =
-        [format!("ssl_cert_file={}", keys.file("cert.pem")), format!("ssl_key_file={}", keys.file("key.pem"))];
-    compared(mode, &["ssl=on", &settings[0], &settings[1]], |lab, port| {
+    let home = Lab::new("keys", Mode::Plain);
+    keys(&home);
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| home.folder().join(name));
+    give(&key, 0o600);
+    let settings = [("ssl_cert_file", certificate), ("ssl_key_file", key)];
+    let [certificate, key] = settings.map(|(name, path)| format!("{name}={}", path.display()));
+    compared(mode, &["ssl=on", &certificate, &key], |lab, port| {
         let psql = client(lab, "psql", port).args(["-X", "-q", "-A", "-t"]).env("PGSSLMODE", "require");
         let mut psql = psql.piped().start();
         warm(lab, &mut psql);
@@ -275,27 +278,6 @@ fn tls(mode: Mode) {
         lab.expect_moved_in_all(2);
         after_warm(&said).to_owned()
     });
-}
-
-/// A certificate that names nobody, with its key.
-struct Keys {
-    lab: Lab,
-}
-
-impl Keys {
-    fn new() -> Self {
-        let lab = Lab::new("keys", Mode::Plain);
-        let openssl =
-            lab.program("openssl").args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]);
-        openssl.args(["-keyout", "key.pem", "-out", "cert.pem"]).run(PATIENCE).good();
-        give(&lab.folder().join("key.pem"), 0o600);
-        Self { lab }
-    }
-
-    fn file(&self, name: &str) -> String {
-        let path: PathBuf = self.lab.folder().join(name);
-        path.to_string_lossy().into_owned()
-    }
 }
 
 modes! {
