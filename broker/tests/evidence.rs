@@ -257,6 +257,24 @@ fn another_users_socket_cannot_be_offered() {
 }
 
 #[test]
+fn a_users_socket_that_has_ended_is_gone() {
+    let broker = Broker::start_with(&["--mode", "666"]);
+    rustix::fs::chmod(broker.folder(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let become_nobody = || rustix::thread::set_thread_res_uid(nobody, nobody, nobody);
+    elsewhere("another user needs root", become_nobody, || {
+        let (connected, accepted) = tcp_pair();
+        let client = Client::new(&broker, Transport::Shm);
+        let truth: Offer = offer(1, &accepted, ACCEPTED);
+        // Closed before the broker asks, and then by its peer: in TIME-WAIT the kernel tells of no user any more.
+        drop(accepted);
+        drop(connected);
+        client.send(&truth, &[]);
+        client.expect_refusal(1, Reason::Gone);
+    });
+}
+
+#[test]
 fn another_users_endpoint_cannot_be_adopted() {
     let broker = Broker::start_with(&["--mode", "666"]);
     rustix::fs::chmod(broker.folder(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();

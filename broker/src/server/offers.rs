@@ -131,12 +131,13 @@ impl Server {
                 return Err(if error == NoWitness::Mute { Reason::Unproven } else { Reason::Kernel });
             }
         };
-        if facts.uid != uid {
+        // The end first: what is left of a closed socket is root's, to the kernel.
+        if !facts.established {
+            Err(Reason::Gone)
+        } else if facts.uid != uid {
             Err(Reason::Owner)
         } else if facts.interface != 0 {
             Err(Reason::Device)
-        } else if !facts.established {
-            Err(Reason::Gone)
         } else {
             Ok(())
         }
