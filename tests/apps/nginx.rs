@@ -21,6 +21,10 @@ struct Site {
 
 impl Site {
     fn new(mode: Mode) -> Self {
+        Self::with(mode, |server| server)
+    }
+
+    fn with(mode: Mode, change: impl Fn(Program) -> Program) -> Self {
         let (lab, ports) = (Lab::new("nginx", mode), [Port::free(), Port::free(), Port::free()]);
         for folder in ["www", "www/up"] {
             fs::create_dir(lab.folder().join(folder)).expect("a folder");
@@ -33,7 +37,8 @@ impl Site {
         }
         fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports)).expect("a configuration");
         keys(&lab);
-        let mut server = lab.program("nginx").arg("-c").arg(lab.folder().join("nginx.conf")).start();
+        let server = lab.program("nginx").arg("-c").arg(lab.folder().join("nginx.conf"));
+        let mut server = change(server).start();
         server.wait_for("it listens", PATIENCE, |_| ports.iter().all(Port::is_listening).then_some(()));
         Self { lab, ports, server }
     }
@@ -127,12 +132,8 @@ fn files(mode: Mode) {
 
 /// A connection that begins with sendfile stays on TCP under that name.
 fn unhashable(mode: Mode) {
-    let mut site = Site::new(mode);
-    site.server = {
-        drop(site.server);
-        let server = site.lab.program("nginx").arg("-c").arg(site.lab.folder().join("nginx.conf"));
-        crate::serve(server.env("SLIPSTREAM_MIN_OPS", "1"), &site.ports[0])
-    };
+    // Offered with its first request, so that the broker hears why not.
+    let site = Site::with(mode, |server| server.env("SLIPSTREAM_MIN_OPS", "1"));
     site.curl(0, ["1", "8", "small"]).run(PATIENCE).good();
     [(0, "1"), (1, "8"), (2, "small")].into_iter().for_each(|(number, name)| site.same(number, name));
     let totals = site.lab.status().totals;
