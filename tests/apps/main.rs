@@ -1,6 +1,7 @@
 //! Real programs from Debian's packages, plain and under the shim: the same output, and their connections moved.
 
 mod curl;
+mod haproxy;
 mod iperf;
 mod memcached;
 mod nginx;
