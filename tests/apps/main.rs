@@ -1,5 +1,6 @@
 //! Real programs from Debian's packages, plain and under the shim: the same output, and their connections moved.
 
+mod apache;
 mod curl;
 mod haproxy;
 mod iperf;
