@@ -2,7 +2,7 @@
 
 use crate::held::{self, Obligation};
 use crate::hooks::io::hooks;
-use crate::hooks::{LOWEST, int};
+use crate::hooks::{LOWEST, fail, int};
 use crate::kernel::Errno;
 use crate::readiness::poll::Served;
 use crate::readiness::{epoll, poll as polling, select as selecting};
@@ -187,16 +187,7 @@ hooks! {
             set.used();
         }
         let result = match set {
-            Some(set) => match epoll::control(set, epoll, op, endpoint, fd, given) {
-                Some(result) => int(result.map(|()| 0)),
-                None => {
-                    let result = real();
-                    if result == 0 {
-                        epoll::noted(set, epoll, op, endpoint, fd, given);
-                    }
-                    result
-                }
-            },
+            Some(set) => epoll::control(set, epoll, op, endpoint, fd, given, real).unwrap_or_else(fail),
             None => real(),
         };
         endpoint.unpin();

@@ -21,8 +21,11 @@ const WARM: u32 = 8;
 /// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
 const FAIRNESS: u64 = 5_000;
 
-/// epoll_ctl on a descriptor that is an endpoint. `None`: the kernel's call is all there is to do (and what to note
-/// follows it, see [`noted`]).
+/// epoll_ctl on a descriptor that is an endpoint; `real` is the program's own call, whose result this is where the
+/// kernel serves the registration.
+///
+/// What the kernel's set has and what is noted of it change together, under the set's lock: another thread that links
+/// the endpoint, or registers it once more, finds both as they were or both as they are.
 pub fn control(
     set: &'static Set,
     epoll: c_int,
@@ -30,64 +33,107 @@ pub fn control(
     endpoint: &'static Endpoint,
     fd: c_int,
     event: Option<libc::epoll_event>,
-) -> Option<Result<(), Errno>> {
-    let link = endpoint.link().filter(|link| !link.has_recalled())?;
-    if set.is_foreign() {
+    real: impl Fn() -> c_int,
+) -> Result<c_int, Errno> {
+    if set.is_foreign() && in_ring(endpoint) {
+        // Bytes may be left in the ring: then the shim serves it until they are read.
         recall::detach(endpoint, Reason::EpollForeign);
-        if link.has_recalled() {
-            return None;
-        }
-        // Bytes are left in the ring: the shim serves it until they are read.
     }
     let mut unserved = false;
     let result = set.locked(|| {
-        let member = set::find(endpoint, set, fd);
-        Some(match (op, event) {
-            (libc::EPOLL_CTL_ADD, Some(event)) => match member {
-                Some(member) if member.is_managed() && !member.is_live() => {
-                    member.enlist(event.events, event.u64);
-                    set.refire(member);
-                    Ok(())
-                }
-                Some(_) => Err(Errno(libc::EEXIST)),
-                None => match set::add(endpoint, set, fd, event.events, event.u64) {
-                    Some(member) if member.manage_fresh(epoll) => {
-                        set.refire(member);
-                        Ok(())
-                    }
-                    // No memory or no descriptor for it: TCP needs none.
-                    failed => {
-                        failed.inspect(|member| set::remove(member));
-                        unserved = true;
-                        return None;
-                    }
-                },
-            },
-            (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_managed()) {
-                None => return None,
-                Some(member) if !member.is_live() => Err(Errno(libc::ENOENT)),
-                Some(member) => {
-                    member.enlist(event.events, event.u64);
-                    set.refire(member);
-                    Ok(())
-                }
-            },
-            (libc::EPOLL_CTL_DEL, _) => match member.filter(|member| member.is_managed()) {
-                None => return None,
-                Some(member) if !member.is_live() => Err(Errno(libc::ENOENT)),
-                Some(member) => {
-                    member.dormant.store(1, Ordering::Relaxed);
-                    Ok(())
-                }
-            },
-            // The kernel is to judge.
-            _ => return None,
-        })
+        if in_ring(endpoint)
+            && let Some(result) = serve(set, epoll, op, endpoint, fd, event, &mut unserved)
+        {
+            return result.map(|()| 0);
+        }
+        let result = real();
+        if result == 0 {
+            note(set, op, endpoint, fd, event);
+        }
+        Ok(result)
     });
-    if unserved {
+    // A signal handler of the thread that is at the lists: what it registers stays unseen.
+    let result = result.unwrap_or_else(|| Ok(real()));
+    if set.is_foreign() {
+        recall::detach(endpoint, Reason::EpollForeign);
+    } else if unserved {
+        // No memory or no descriptor for it: TCP needs none.
         recall::detach(endpoint, Reason::Descriptors);
+    } else if in_ring(endpoint) {
+        // Linked meanwhile, by another thread: take the registration over now.
+        linked_in(endpoint, set, epoll);
     }
-    result?
+    result
+}
+
+/// Whether an endpoint is linked and has not left the ring.
+fn in_ring(endpoint: &'static Endpoint) -> bool {
+    endpoint.link().is_some_and(|link| !link.has_recalled())
+}
+
+/// epoll_ctl on an endpoint in the ring, under the set's lock. `None`: the kernel is to do it, or to judge.
+fn serve(
+    set: &'static Set,
+    epoll: c_int,
+    op: c_int,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+    unserved: &mut bool,
+) -> Option<Result<(), Errno>> {
+    let member = set::find(endpoint, set, fd);
+    Some(match (op, event) {
+        (libc::EPOLL_CTL_ADD, Some(event)) => match member {
+            Some(member) if member.is_managed() && !member.is_live() => {
+                member.enlist(event.events, event.u64);
+                set.refire(member);
+                Ok(())
+            }
+            Some(_) => Err(Errno(libc::EEXIST)),
+            None => match set::add(endpoint, set, fd, event.events, event.u64) {
+                Some(member) if member.manage_fresh(epoll) => {
+                    set.refire(member);
+                    Ok(())
+                }
+                failed => {
+                    failed.inspect(|member| set::remove(member));
+                    *unserved = true;
+                    return None;
+                }
+            },
+        },
+        (libc::EPOLL_CTL_MOD, Some(event)) => match member.filter(|member| member.is_managed())? {
+            member if !member.is_live() => Err(Errno(libc::ENOENT)),
+            member => {
+                member.enlist(event.events, event.u64);
+                set.refire(member);
+                Ok(())
+            }
+        },
+        (libc::EPOLL_CTL_DEL, _) => match member.filter(|member| member.is_managed())? {
+            member if !member.is_live() => Err(Errno(libc::ENOENT)),
+            member => {
+                member.dormant.store(1, Ordering::Relaxed);
+                Ok(())
+            }
+        },
+        _ => return None,
+    })
+}
+
+/// After the kernel's own epoll_ctl on an endpoint has succeeded, under the set's lock.
+fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, event: Option<libc::epoll_event>) {
+    match (op, event, set::find(endpoint, set, fd)) {
+        (libc::EPOLL_CTL_ADD, Some(event), None) => {
+            set::add(endpoint, set, fd, event.events, event.u64);
+        }
+        (libc::EPOLL_CTL_MOD, Some(event), Some(member)) => {
+            member.events.store(event.events, Ordering::Relaxed);
+            member.data.store(event.u64, Ordering::Relaxed);
+        }
+        (libc::EPOLL_CTL_DEL, _, Some(member)) => set::remove(member),
+        _ => {}
+    }
 }
 
 /// A set is about to be watched as a descriptor itself, or used by a second process: its members leave the ring.
@@ -98,38 +144,6 @@ pub fn estrange(set: &'static Set) {
                 recall::detach(endpoint, Reason::EpollForeign);
             }
         });
-    }
-}
-
-/// After the kernel's own epoll_ctl on an endpoint has succeeded.
-pub fn noted(
-    set: &'static Set,
-    epoll: c_int,
-    op: c_int,
-    endpoint: &'static Endpoint,
-    fd: c_int,
-    event: Option<libc::epoll_event>,
-) {
-    set.locked(|| {
-        let member = set::find(endpoint, set, fd);
-        match (op, event, member) {
-            (libc::EPOLL_CTL_ADD, Some(event), None) => {
-                set::add(endpoint, set, fd, event.events, event.u64);
-            }
-            (libc::EPOLL_CTL_MOD, Some(event), Some(member)) => {
-                member.events.store(event.events, Ordering::Relaxed);
-                member.data.store(event.u64, Ordering::Relaxed);
-            }
-            (libc::EPOLL_CTL_DEL, _, Some(member)) => set::remove(member),
-            _ => {}
-        }
-    });
-    if set.is_foreign() {
-        return recall::detach(endpoint, Reason::EpollForeign);
-    }
-    // Linked meanwhile, by another thread: take the registration over now.
-    if endpoint.link().is_some_and(|link| !link.has_recalled()) {
-        linked_in(endpoint, set, epoll);
     }
 }
 
@@ -335,11 +349,11 @@ impl Set {
         self.asked_ns.store(now, Ordering::Relaxed);
         let reported = kernel::epoll_harvest(epoll, events).unwrap_or(0);
         let mut count = self.without_token(events, reported);
-        if count < reported && reported == events.len() {
-            // The hub's event took a place that another was waiting for.
-            let (_, rest) = events.split_at_mut(count);
-            let more = kernel::epoll_harvest(epoll, rest).unwrap_or(0);
-            count += self.without_token(rest, more);
+        if count == 0 && reported == events.len() {
+            // The hub's event took the only place. Where there were others the kernel may not be asked twice: it would
+            // tell of what is still ready once more.
+            count = kernel::epoll_harvest(epoll, events).unwrap_or(0);
+            count = self.without_token(events, count);
         }
         self.kernel_busy.store(u32::from(count > 0), Ordering::Relaxed);
         count
@@ -496,6 +510,7 @@ fn wait_blocked(
             }
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
+                let taken_over = set.taken_over.load(Ordering::SeqCst);
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
                     real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask))
@@ -506,6 +521,10 @@ fn wait_blocked(
                     set.locked(|| {
                         set.disarm_all();
                         let kept = set.without_token(events, count);
+                        if kept > 0 && set.taken_over.load(Ordering::SeqCst) != taken_over {
+                            // What moved meanwhile may be among what the kernel has told: nothing is told twice at once.
+                            return kept;
+                        }
                         let (_, rest) = events.split_at_mut(kept);
                         kept + set.collect(rest)
                     })

@@ -72,6 +72,8 @@ pub struct Set {
     pub(crate) hub: AtomicI32,
     /// Members in the hub.
     pub(crate) managed: AtomicU32,
+    /// Registrations taken over from the kernel so far.
+    pub(crate) taken_over: AtomicU32,
     /// Members that are looked at on each call; the others are armed.
     pub(crate) hot: AtomicPtr<Member>,
     /// Threads inside the kernel's wait.
@@ -177,6 +179,8 @@ impl Member {
         set.heat(self);
         // Out of the program's set only now, so that at no moment nobody watches.
         let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+        // Whoever finds this unchanged after a wait was told of no registration by the kernel that is the shim's now.
+        set.taken_over.fetch_add(1, Ordering::SeqCst);
         true
     }
 }
