@@ -2,7 +2,7 @@
 //! root's, if the test is, and its workers somebody else's.
 
 use crate::{assert_same, keys, modes};
-use slipstream_tests::{Lab, Mode, PATIENCE, Port, Program, Running, account};
+use slipstream_tests::{Connection, Lab, Mode, PATIENCE, Port, Program, Running, account};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::chown;
@@ -21,10 +21,6 @@ struct Site {
 
 impl Site {
     fn new(mode: Mode) -> Self {
-        Self::with(mode, |server| server)
-    }
-
-    fn with(mode: Mode, change: impl Fn(Program) -> Program) -> Self {
         let (lab, ports) = (Lab::new("nginx", mode), [Port::free(), Port::free(), Port::free()]);
         for folder in ["www", "www/up"] {
             fs::create_dir(lab.folder().join(folder)).expect("a folder");
@@ -38,7 +34,7 @@ impl Site {
         fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports)).expect("a configuration");
         keys(&lab);
         let server = lab.program("nginx").arg("-c").arg(lab.folder().join("nginx.conf"));
-        let mut server = change(server).start();
+        let mut server = server.start();
         server.wait_for("it listens", PATIENCE, |_| ports.iter().all(Port::is_listening).then_some(()));
         Self { lab, ports, server }
     }
@@ -132,12 +128,17 @@ fn files(mode: Mode) {
 
 /// A connection that begins with sendfile stays on TCP under that name.
 fn unhashable(mode: Mode) {
-    // Offered with its first request, so that the broker hears why not.
-    let site = Site::with(mode, |server| server.env("SLIPSTREAM_MIN_OPS", "1"));
+    let site = Site::new(mode);
     site.curl(0, ["1", "8", "small"]).run(PATIENCE).good();
     [(0, "1"), (1, "8"), (2, "small")].into_iter().for_each(|(number, name)| site.same(number, name));
-    let totals = site.lab.status().totals;
-    assert_eq!((totals.reason("unhashable"), totals.moved_bytes), (1, 0), "{totals:#?}");
+    let url = format!("http://127.0.0.1:{}/small?[1-1000000]", site.ports[0]);
+    let mut endless = site.lab.program("curl").args(["-sS", "-o", "/dev/null", &url]).start();
+    let port = site.ports[0].number();
+    let why = |c: &Connection| (c.local_port() == Some(port)).then(|| c.reason.clone()).flatten();
+    let why = endless.wait_for("the reason", PATIENCE, |_| site.lab.status().connections.iter().find_map(why));
+    assert_eq!(why, "unhashable");
+    assert_eq!(site.lab.status().totals.moved_bytes, 0);
+    drop(endless);
     site.ends();
 }
 
