@@ -2,8 +2,8 @@
 
 use crate::endpoint::{self, Endpoint, Phase};
 use crate::kernel;
-use crate::process;
 use crate::readiness::epoll::{self, Set};
+use crate::{foreign, process};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
@@ -261,12 +261,19 @@ pub fn raise(fd: c_int) -> kernel::Result<c_int> {
     high
 }
 
+/// An epoll set of the shim's own.
+pub fn own_set() -> kernel::Result<c_int> {
+    foreign::renaming(|| raise(kernel::epoll_create()?))
+}
+
 /// Closes a descriptor of the shim's own, if it still is: the program may have taken its number.
 pub fn close_own(fd: c_int) {
-    if is_own(fd) {
-        disown(fd);
-        kernel::close(fd);
-    }
+    foreign::renaming(|| {
+        if is_own(fd) {
+            disown(fd);
+            kernel::close(fd);
+        }
+    });
 }
 
 /// What stands at this number is no longer the shim's.
@@ -309,9 +316,12 @@ pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
                 kernel::close_range(start, fd as u32 - 1)?;
             }
             start = fd as u32 + 1;
-        } else if let Some(ending) = closing(fd) {
-            kernel::close(fd);
-            ending.finish();
+        } else if get(fd).is_some() {
+            foreign::renaming(|| {
+                let ending = closing(fd);
+                kernel::close(fd);
+                ending.into_iter().for_each(Ending::finish);
+            });
         }
     }
     if start <= last { kernel::close_range(start, last) } else { Ok(()) }
@@ -319,6 +329,7 @@ pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
 
 /// In a forked child. A fork that no handler announced has not raised the holders yet.
 pub fn after_fork(announced: bool) {
+    foreign::after_fork();
     endpoint::after_fork();
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();

@@ -5,9 +5,10 @@
 //! /proc/self/fd tells. It is read before an endpoint's reading becomes ready for the ring: what was made before the
 //! program worked with that connection is seen. Without /proc nothing is.
 
+use crate::held::{self, Obligation};
 use crate::{descriptor, kernel, stream};
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use slipstream_protocol::Reason;
 
 /// When the last look began and how long it took, CLOCK_MONOTONIC ns.
@@ -15,6 +16,30 @@ static BEGAN: AtomicU64 = AtomicU64::new(0);
 static TOOK: AtomicU64 = AtomicU64::new(0);
 /// A process with thousands of descriptors spends at most this share of its time looking.
 const SHARE: u64 = 20;
+
+/// Epoll sets that threads are making, copying or closing, and how often that was done: between the kernel's step and
+/// the table's such a set is nobody's.
+static UNDERWAY: AtomicU32 = AtomicU32::new(0);
+static DONE: AtomicU32 = AtomicU32::new(0);
+
+/// Makes, copies or closes an epoll set that is the shim's own or known to it.
+pub fn renaming<T>(work: impl FnOnce() -> T) -> T {
+    UNDERWAY.fetch_add(1, Ordering::SeqCst);
+    let result = held::during(Obligation::Renaming, work);
+    renamed();
+    result
+}
+
+/// The end of that.
+pub fn renamed() {
+    DONE.fetch_add(1, Ordering::SeqCst);
+    UNDERWAY.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// In a forked child: what other threads were at, they are not here to end.
+pub fn after_fork() {
+    UNDERWAY.store(0, Ordering::SeqCst);
+}
 
 /// Whether a look that began after `moment` has found nothing; looks, unless the last one was too short a time ago. Not
 /// under any endpoint's lock: all endpoints leave the ring when something is found.
@@ -27,8 +52,12 @@ pub fn is_absent_since(moment: u64) -> bool {
     if now < began + SHARE * TOOK.load(Ordering::Relaxed) {
         return false;
     }
+    let done = DONE.load(Ordering::SeqCst);
     if let Some(reason) = look() {
-        stream::leave_all(reason);
+        if UNDERWAY.load(Ordering::SeqCst) == 0 && DONE.load(Ordering::SeqCst) == done {
+            stream::leave_all(reason);
+        }
+        // Else it may be a set of our own in the middle of something: the next call looks again.
         return false;
     }
     TOOK.store(kernel::now_ns() - now, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 use crate::endpoint::Endpoint;
 use crate::hub::{self, Hub};
 use crate::readiness::set::Set;
-use crate::{kernel, real, thread};
+use crate::{foreign, kernel, real, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,6 +26,8 @@ pub enum Obligation {
     Sleeper(&'static Set),
     /// The thread's hub.
     Hub(c_int),
+    /// A word about an epoll set that is being made, copied or closed.
+    Renaming,
 }
 
 impl Obligation {
@@ -44,6 +46,7 @@ impl Obligation {
             }
             Self::Sleeper(set) => set.leave(),
             Self::Hub(fd) => Hub::taken(fd).give(),
+            Self::Renaming => foreign::renamed(),
         }
     }
 }

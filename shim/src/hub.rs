@@ -17,7 +17,7 @@ impl Hub {
         match place.replace(0) - 1 {
             // The program may have taken its number.
             fd if descriptor::is_own(fd) => Ok(Self { fd }),
-            _ => Ok(Self { fd: descriptor::raise(kernel::epoll_create()?)? }),
+            _ => Ok(Self { fd: descriptor::own_set()? }),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll::Set;
-use crate::{descriptor, process, real, stream, way};
+use crate::{descriptor, foreign, process, real, stream, way};
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -15,12 +15,15 @@ hooks! {
         if descriptor::is_own(fd) && process::owns_tables() {
             return fail(Errno(libc::EBADF));
         }
-        let ending = descriptor::closing(fd);
-        let result = real!(fn close(fd: c_int) -> c_int);
-        if let Some(ending) = ending {
-            ending.finish();
-        }
-        result
+        let close = || {
+            let ending = descriptor::closing(fd);
+            let result = real!(fn close(fd: c_int) -> c_int);
+            if let Some(ending) = ending {
+                ending.finish();
+            }
+            result
+        };
+        if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
     }
 
     /// close(2), glibc's alias
@@ -47,7 +50,7 @@ hooks! {
 
     /// dup(2)
     fn dup(fd: c_int) -> c_int {
-        copied(fd, real!(fn dup(fd: c_int) -> c_int))
+        copied(fd, || real!(fn dup(fd: c_int) -> c_int))
     }
 
     /// dup2(2)
@@ -71,27 +74,27 @@ hooks! {
 
     /// fcntl(2). The variadic argument is passed as a word, as the ABI of the supported targets has it.
     fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
-        controlled(fd, command, argument, real!(fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+        controlled(fd, command, argument, || real!(fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
     }
 
     /// fcntl(2), LFS
     fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
-        controlled(fd, command, argument, real!(fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+        controlled(fd, command, argument, || real!(fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
     }
 
     /// fcntl(2), glibc's alias
     fn __fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
-        controlled(fd, command, argument, real!(fn __fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
+        controlled(fd, command, argument, || real!(fn __fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int))
     }
 
     /// epoll_create(2)
     fn epoll_create(size: c_int) -> c_int {
-        created(real!(fn epoll_create(size: c_int) -> c_int))
+        created(|| real!(fn epoll_create(size: c_int) -> c_int))
     }
 
     /// epoll_create1(2)
     fn epoll_create1(flags: c_int) -> c_int {
-        created(real!(fn epoll_create1(flags: c_int) -> c_int))
+        created(|| real!(fn epoll_create1(flags: c_int) -> c_int))
     }
 }
 
@@ -100,17 +103,28 @@ const CLOSE_RANGE_UNSHARE: c_int = 2;
 const F_SETSIG: c_int = 10;
 const F_SETOWN_EX: c_int = 15;
 
-fn created(epoll: c_int) -> c_int {
-    if epoll >= 0
-        && let Some(set) = Set::found()
-        && !descriptor::enter(epoll, descriptor::Entry::Set(set))
-    {
-        set.release();
-    }
-    epoll
+fn created(real: impl Fn() -> c_int) -> c_int {
+    foreign::renaming(|| {
+        let epoll = real();
+        if epoll >= 0
+            && let Some(set) = Set::found()
+            && !descriptor::enter(epoll, descriptor::Entry::Set(set))
+        {
+            set.release();
+        }
+        epoll
+    })
 }
 
-fn copied(fd: c_int, copy: c_int) -> c_int {
+/// A copy of a descriptor, by `real`.
+fn copied(fd: c_int, real: impl Fn() -> c_int) -> c_int {
+    match descriptor::set(fd) {
+        Some(_) => foreign::renaming(|| noted(fd, real())),
+        None => noted(fd, real()),
+    }
+}
+
+fn noted(fd: c_int, copy: c_int) -> c_int {
     if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() {
         if process::owns_tables() {
             if copy <= STDERR {
@@ -134,21 +148,25 @@ fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
     if process::owns_tables() {
         way::make(copy);
     }
-    let ending = descriptor::closing(copy);
-    let result = real();
-    if let Some(ending) = ending {
-        ending.finish();
-    }
-    copied(fd, result)
+    let replace = || {
+        let ending = descriptor::closing(copy);
+        let result = real();
+        if let Some(ending) = ending {
+            ending.finish();
+        }
+        noted(fd, result)
+    };
+    if descriptor::set(fd).or(descriptor::set(copy)).is_some() { foreign::renaming(replace) } else { replace() }
 }
 
-/// What fcntl has just done to a descriptor.
-fn controlled(fd: c_int, command: c_int, argument: c_ulong, result: c_int) -> c_int {
+/// fcntl, by `real`.
+fn controlled(fd: c_int, command: c_int, argument: c_ulong, real: impl Fn() -> c_int) -> c_int {
+    if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
+        return copied(fd, real);
+    }
+    let result = real();
     match command {
         _ if result < 0 => {}
-        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
-            copied(fd, result);
-        }
         libc::F_SETFL => {
             if let Some(descriptor::Entry::Endpoint(endpoint)) = descriptor::get(fd) {
                 let nonblocking = argument as c_int & libc::O_NONBLOCK != 0;

@@ -239,7 +239,7 @@ impl Set {
         if hub >= 0 {
             return Some(hub);
         }
-        let hub = descriptor::raise(kernel::epoll_create().ok()?).ok()?;
+        let hub = descriptor::own_set().ok()?;
         // Before it can report anything: whoever sees its event knows it for what it is.
         self.hub.store(hub, Ordering::SeqCst);
         if kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, hub, libc::EPOLLIN as u32, self.token()).is_err() {
