@@ -222,8 +222,8 @@ pub fn sleep_on_tcp(
         match kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()) {
             Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => Err(Errno(libc::EAGAIN)),
             Ok(0) => Ok(Woken::Tick),
-            // Only a signal is no reason to look.
-            Ok(_) if all[..2].iter().all(|entry| entry.revents == 0) => Ok(Woken::Tick),
+            // A signal alone is no reason to look: what its handler means for the call is decided below.
+            Ok(_) if all[0].revents == 0 && all[1].revents == 0 => Ok(Woken::Tick),
             Ok(_) => Ok(Woken::Look),
             // RLIMIT_NOFILE is below three.
             Err(Errno(libc::EINVAL)) => {
