@@ -10,8 +10,6 @@ use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
-use slipstream_ring::Link;
-use slipstream_ring::carrier::Carrier;
 
 /// How a call was served.
 pub enum Done {
@@ -283,15 +281,6 @@ pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
         // What a sender that departed has left is there twice.
         if consumer.copied() > 0 { known.saturating_sub(consumer.void()) } else { known + u64::from(consumer.unread()) }
     });
-    endpoint.unpin();
-    bytes
-}
-
-/// Bytes sent and not read by the peer, that the kernel does not know of.
-pub fn unsent_bytes(fd: c_int) -> u64 {
-    let Some(endpoint) = descriptor::pin(fd) else { return 0 };
-    let in_ring = |link: &Link| link.producer().carrier() == Carrier::Ring;
-    let bytes = endpoint.link().filter(|link| in_ring(link)).map_or(0, |link| link.producer().unread());
     endpoint.unpin();
     bytes
 }

@@ -11,6 +11,8 @@ void alice(void)
 	char data[10000];
 	fill(data, sizeof data, 1, 0);
 	send_all(fd, data, 10000);
+	/* Sent is what has arrived, read or not. */
+	settle_sent(fd);
 	meet();
 	meet();
 	settle_sent(fd);

@@ -86,13 +86,12 @@ hooks! {
                 // SAFETY: the kernel has just read an int there.
                 endpoint.nonblocking.store(u8::from(unsafe { number.read_unaligned() } != 0), Ordering::Relaxed);
             }
-            libc::FIONREAD | libc::TIOCOUTQ => {
+            // SIOCOUTQ is the kernel's own: what is in the ring is with the peer, like what TCP has acknowledged.
+            libc::FIONREAD => {
                 // SAFETY: the kernel has just written an int there.
                 let known = unsafe { number.read_unaligned() } as u64;
-                let all =
-                    if request == libc::FIONREAD { stream::unread_bytes(fd, known) } else { known + stream::unsent_bytes(fd) };
                 // SAFETY: as above.
-                unsafe { number.write_unaligned(all as c_int) };
+                unsafe { number.write_unaligned(stream::unread_bytes(fd, known) as c_int) };
             }
             // Before the mark there may still be bytes in the ring.
             SIOCATMARK if stream::unread_bytes(fd, 0) > 0 => {
