@@ -118,6 +118,11 @@ pub fn is_pipe(fd: c_int) -> bool {
     call!(fstat, fd, &raw mut stat).is_ok() && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
 }
 
+/// How many bytes a pipe holds.
+pub fn pipe_size(fd: c_int) -> usize {
+    call!(fcntl, fd, libc::F_GETPIPE_SZ).unwrap_or(libc::PIPE_BUF)
+}
+
 /// The file status flags (O_NONBLOCK among them).
 pub fn status_flags(fd: c_int) -> Result<c_int> {
     call!(fcntl, fd, libc::F_GETFL).map(|flags| flags as c_int)

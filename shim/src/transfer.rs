@@ -4,7 +4,7 @@ use crate::endpoint::Phase;
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::{self, Done};
-use crate::{descriptor, receiver};
+use crate::{descriptor, real, receiver};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
 
@@ -20,8 +20,6 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
     let endpoint = descriptor::pin(input)?;
     let result = if let Some(link) = endpoint.link() {
         let mut bounce = [0u8; BOUNCE];
-        let room = [libc::iovec { iov_base: bounce.as_mut_ptr().cast(), iov_len: len.min(BOUNCE) }];
-        let nowait = if flags & libc::SPLICE_F_NONBLOCK != 0 { libc::MSG_DONTWAIT } else { 0 };
         let receive = |flags, pieces: &[libc::iovec]| {
             let direct = || match Pieces::new(pieces).receive(endpoint.descriptor(input), usize::MAX, flags) {
                 Ok(n) => n as isize,
@@ -33,12 +31,28 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
                 Done::Moved(result) => result,
             }
         };
-        // Look, hand on what the pipe takes, and only then take it.
-        Some(receive(libc::MSG_PEEK | nowait, &room).and_then(|seen| {
-            let written = kernel::write(pipe, bounce.get(..seen).unwrap_or_default())?;
-            let taken = [libc::iovec { iov_base: bounce.as_mut_ptr().cast(), iov_len: written }];
+        let at = bounce.as_mut_ptr();
+        // Look, hand on what the pipe takes, and only then take it. SPLICE_F_NONBLOCK is the pipe's: the socket has its own
+        // flag.
+        let round = |moved: usize| -> Result<usize, Errno> {
+            let waits = moved == 0 && flags & libc::SPLICE_F_NONBLOCK == 0;
+            let room = [libc::iovec { iov_base: at.cast(), iov_len: room_of(pipe, waits)?.min(len - moved) }];
+            let seen = receive(libc::MSG_PEEK | if moved == 0 { 0 } else { libc::MSG_DONTWAIT }, &room)?;
+            // SAFETY: so many bytes of the bounce buffer were just received.
+            let written = kernel::write(pipe, unsafe { core::slice::from_raw_parts(at, seen) })?;
+            let taken = [libc::iovec { iov_base: at.cast(), iov_len: written }];
             if written == 0 { Ok(0) } else { receive(libc::MSG_DONTWAIT, &taken) }
-        }))
+        };
+        let mut moved = 0;
+        Some(loop {
+            match round(moved) {
+                Ok(n) if n > 0 && moved + n < len => moved += n,
+                Ok(n) => break Ok(moved + n),
+                // What has succeeded counts; an error is for the next call.
+                Err(_) if moved > 0 => break Ok(moved),
+                Err(errno) => break Err(errno),
+            }
+        })
     } else {
         if endpoint.phase() != Phase::Idle {
             endpoint.settle(Reason::Unhashable);
@@ -47,6 +61,21 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
     };
     endpoint.unpin();
     result
+}
+
+/// How many bytes a pipe takes without blocking; waits for room, if `waits`.
+fn room_of(pipe: c_int, waits: bool) -> Result<usize, Errno> {
+    // An empty one takes sixteen pages, if nobody has made it smaller; one that is ready to be written has one.
+    if kernel::ioctl_int(pipe, libc::FIONREAD) == Ok(0) {
+        return Ok(kernel::pipe_size(pipe).min(BOUNCE));
+    }
+    let mut ready = [libc::pollfd { fd: pipe, events: libc::POLLOUT, revents: 0 }];
+    let no_time = kernel::timespec(0);
+    let time = if waits && !kernel::is_nonblocking(pipe) { None } else { Some(&no_time) };
+    match real::cancellable(|| kernel::ppoll(&mut ready, time, core::ptr::null()))? {
+        0 => Err(Errno(libc::EAGAIN)),
+        _ => Ok(libc::PIPE_BUF),
+    }
 }
 
 /// A message with control data is about to be sent: descriptors in it leave this process.

@@ -24,6 +24,20 @@ void alice(void)
 	set_nonblocking(fd, true);
 	TRY(splice(fd, NULL, pipes[1], NULL, 100, SPLICE_F_NONBLOCK));
 	set_nonblocking(fd, false);
+	/* More than a pipe takes: what it takes, and no wait for room once something has passed. */
+	meet();
+	meet();
+	settle_readable(fd, 40000);
+	MUST(fcntl(pipes[1], F_SETPIPE_SZ, 1 << 17));
+	TRY(splice(fd, NULL, pipes[1], NULL, 20000, SPLICE_F_NONBLOCK));
+	say_bytes("pipe", in, TRY(read(pipes[0], in, sizeof in)));
+	MUST(fcntl(pipes[1], F_SETPIPE_SZ, 4096));
+	CHECK(write(pipes[1], data, 4096) == 4096);
+	TRY(splice(fd, NULL, pipes[1], NULL, 20000, SPLICE_F_NONBLOCK));
+	TRY(read(pipes[0], in, 4096));
+	MUST(fcntl(pipes[1], F_SETPIPE_SZ, 1 << 17));
+	recv_all(fd, in, 20000);
+	say_bytes("rest", in, 20000);
 	meet();
 	long sum = 0;
 	while (sum < 50000) {
@@ -54,6 +68,9 @@ void bob(void)
 	say_bytes("in", in, 7000);
 	fill(data, sizeof data, 2, 0);
 	send_all(fd, data, 3000);
+	meet();
+	meet();
+	send_all(fd, data, 40000);
 	meet();
 	meet();
 	send_all(fd, data, 50000);
