@@ -68,6 +68,7 @@ pub fn receive(
     let goal = goal.min(pieces.left());
     let mut request = Request { flags, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
+    let mut last_peek = false;
     loop {
         if link.has_recalled() {
             // Recalled while we waited: the kernel serves the rest.
@@ -77,7 +78,7 @@ pub fn receive(
             Ok(step) => step,
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
         };
-        let mut empty = Empty { on_tcp: false, tail: None };
+        let mut empty = Empty { on_tcp: false, peek: None };
         match step {
             Step::Took(n, more) if flags & libc::MSG_PEEK == 0 => {
                 pieces.advance(n);
@@ -91,15 +92,21 @@ pub fn receive(
             }
             // A peek that waits for all: until the peer has published more.
             Step::Took(n, more) => {
-                if patience.is_over(endpoint, fd) {
+                if last_peek || patience.is_over(endpoint, fd) {
                     return Done::Moved(Ok(n));
                 }
-                if !more {
-                    // On TCP, whose readiness says nothing about more.
-                    kernel::poll_for(endpoint.descriptor(fd), libc::POLLERR, 100);
+                let marks = link.peer_marks();
+                // At the end there is one last look. TCP's readiness tells of nothing else, as long as it carries.
+                let socket = endpoint.descriptor(fd);
+                last_peek = tcp::is_ending(socket);
+                if last_peek {
                     continue;
                 }
-                empty.tail = Some(link.consumer().head() + n as u64);
+                if !more || marks & (MARK_END | MARK_GONE) != 0 {
+                    last_peek = !patience.doze(socket);
+                    continue;
+                }
+                empty.peek = Some(Peek { tail: link.consumer().head() + n as u64, marks, seen: n });
             }
             Step::Ended => return Done::Moved(Ok(pieces.done())),
             Step::Died => {
@@ -121,7 +128,9 @@ pub fn receive(
         if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
             return Done::Moved(Err(endpoint.fail(fd)));
         }
-        match patience.wait(endpoint, fd, link, &empty, request.seen_marks) {
+        // With part of it done any signal ends the call, whatever its handler says of restarting.
+        let part = pieces.done() > 0 || empty.peek.is_some();
+        match patience.wait(endpoint, fd, link, &empty, request.seen_marks, part) {
             Ok(woken) => request.look = empty.on_tcp || woken == Woken::Tick,
             // No descriptors to wait with: TCP needs none.
             Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINVAL)) => {
@@ -129,7 +138,7 @@ pub fn receive(
             }
             // A partial transfer is a success; the timeout or the signal was for the rest.
             Err(_) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
-            Err(errno) => return Done::Moved(Err(errno)),
+            Err(errno) => return Done::Moved(empty.peek.map_or(Err(errno), |peek| Ok(peek.seen))),
         }
     }
 }
@@ -155,8 +164,17 @@ fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pie
 /// Where a call found nothing (more), and so what it waits for.
 struct Empty {
     on_tcp: bool,
-    /// It has seen everything up to this position of the ring, and wants more.
-    tail: Option<u64>,
+    peek: Option<Peek>,
+}
+
+/// What a peek has seen that wants more.
+struct Peek {
+    /// Everything up to this position of the ring.
+    tail: u64,
+    /// The peer's marks before that.
+    marks: u32,
+    /// So many bytes.
+    seen: usize,
 }
 
 /// The kernel's call on the endpoint's own socket, for what is left.
@@ -414,6 +432,16 @@ impl Patience {
         self.blocking == Some(false)
     }
 
+    /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
+    /// deadline.
+    fn doze(&self, fd: c_int) -> bool {
+        const WHILE: u64 = 100_000_000;
+        let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
+        let time = kernel::timespec(left.min(WHILE));
+        let mut end = [libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }];
+        left > 0 && real::cancellable(|| kernel::ppoll(&mut end, Some(&time), core::ptr::null())).is_ok()
+    }
+
     fn wait(
         &mut self,
         endpoint: &'static Endpoint,
@@ -421,13 +449,14 @@ impl Patience {
         link: &Link,
         empty: &Empty,
         seen_marks: u32,
+        strict: bool,
     ) -> Result<Woken, Errno> {
         let found = || {
-            let more = match empty.tail {
-                None => link.consumer().glance(),
-                Some(tail) => link.consumer().peer_tail() != tail,
+            let (more, marks) = match &empty.peek {
+                None => (link.consumer().glance(), seen_marks),
+                Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
             };
-            more || link.peer_marks() != seen_marks
+            more || link.peer_marks() != marks
         };
         let hint = endpoint.nonblocking.load(Ordering::Relaxed) != 0;
         if self.blocking.is_none() && !hint && !empty.on_tcp && wait::glance_for_a_moment(found) {
@@ -437,7 +466,8 @@ impl Patience {
             return Err(Errno(libc::EAGAIN));
         }
         link.set_cpu(thread::cpu());
-        match wait::spin(link, self.deadline, self.deadline.is_some(), found) {
+        let deadline = self.deadline.or(strict.then_some(u64::MAX));
+        match wait::spin(link, deadline, deadline.is_some(), found) {
             Spun::Found => return Ok(Woken::Look),
             Spun::Interrupted => return Err(Errno(libc::EINTR)),
             Spun::NotFound => {}
@@ -446,9 +476,9 @@ impl Patience {
         let fd = endpoint.descriptor(fd);
         held::during(Obligation::Pin(endpoint), || {
             if empty.on_tcp {
-                wait::sleep_on_tcp(endpoint, fd, link, self.deadline, found)
+                wait::sleep_on_tcp(endpoint, fd, link, deadline, found)
             } else {
-                wait::sleep(link, Sleep::Data, self.deadline, u64::MAX, found)
+                wait::sleep(link, Sleep::Data, deadline, u64::MAX, found)
             }
         })
     }
