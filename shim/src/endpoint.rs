@@ -380,12 +380,19 @@ impl Endpoint {
         self.family().lower();
     }
 
+    /// Whether bytes that this side left in the ring are still to be sent again.
+    pub fn is_owed(&self, link: &Link) -> bool {
+        link.consumer().leftover() == Leftover::Resent
+    }
+
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link) {
         let fd = self.descriptor(-1);
-        let unread = match link.has_recalled() {
-            true => link.consumer().leftover() == Leftover::Resent,
-            false => link.consumer().unread() > 0,
+        let unread = if link.has_recalled() {
+            // What is on its way again may be for another image, or for who got the descriptor.
+            !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.is_owed(link)
+        } else {
+            link.consumer().unread() > 0
         };
         if unread {
             // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.

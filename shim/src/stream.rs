@@ -276,10 +276,14 @@ pub fn follow_suit(fd: c_int) {
 /// Bytes received and not read, where the kernel knows of `known`.
 pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
     let Some(endpoint) = descriptor::pin(fd) else { return known };
-    let bytes = endpoint.link().filter(|link| !link.has_recalled()).map_or(known, |link| {
+    let bytes = endpoint.link().map_or(known, |link| {
         let consumer = link.consumer();
-        // What a sender that departed has left is there twice.
-        if consumer.copied() > 0 { known.saturating_sub(consumer.void()) } else { known + u64::from(consumer.unread()) }
+        match consumer.copied() {
+            _ if link.has_recalled() && !endpoint.is_owed(link) => known,
+            0 => known + u64::from(consumer.unread()),
+            // What a sender that departed has left is there twice.
+            _ => known.saturating_sub(consumer.void()),
+        }
     });
     endpoint.unpin();
     bytes

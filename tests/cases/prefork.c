@@ -49,15 +49,14 @@ void bob(void)
 		if (!child) {
 			close(listener());
 			if (i == 1) {
-				dup2(fd, 0);
-				dup2(fd, 1);
+				dup2(fd, 10);
+				dup2(fd, 11);
 				close(fd);
-				fd = 0;
-				/* 1 is another holder's number, the same process. */
+				fd = 10;
 			}
 			echo(fd);
 			if (i == 1)
-				close(1);
+				close(11);
 			_exit(0);
 		}
 		close(fd);

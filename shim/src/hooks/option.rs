@@ -42,8 +42,8 @@ hooks! {
         let result = real!(fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int);
         if result == 0 && descriptor::get(fd).is_some() {
             match objection(level, name) {
-                // Every receive from here on tells what is left after it.
-                Some(reason) if name == TCP_INQ => stream::leave_ring(fd, reason),
+                // Every receive from here on tells of, or begins at, what only the kernel is to count.
+                Some(reason) if name == TCP_INQ || name == libc::SO_PEEK_OFF => stream::leave_ring(fd, reason),
                 Some(reason) => stream::object(fd, reason),
                 None => {}
             }
