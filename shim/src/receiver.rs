@@ -42,6 +42,8 @@ enum Step {
 /// What a receive asks for.
 struct Request {
     flags: c_int,
+    /// Of what a peek has seen, the bytes that are on TCP.
+    on_tcp: usize,
     /// With so many bytes the call need not wait any more.
     goal: usize,
     /// The peer's marks when TCP was last looked at.
@@ -66,7 +68,7 @@ pub fn receive(
     endpoint.is_ready(link);
     let goal = if flags & libc::MSG_WAITALL != 0 { usize::MAX } else { endpoint.low_water(link) as usize };
     let goal = goal.min(pieces.left());
-    let mut request = Request { flags, goal, seen_marks: 0, look: false };
+    let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
     let mut last_peek = false;
     loop {
@@ -106,7 +108,10 @@ pub fn receive(
                     last_peek = !patience.doze(socket);
                     continue;
                 }
-                empty.peek = Some(Peek { tail: link.consumer().head() + n as u64, marks, seen: n });
+                empty.peek = {
+                    let in_ring = (n - request.on_tcp.min(n)) as u64;
+                    Some(Peek { tail: link.consumer().head() + in_ring, marks, seen: n })
+                };
             }
             Step::Ended => return Done::Moved(Ok(pieces.done())),
             Step::Died => {
@@ -161,6 +166,16 @@ fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pie
     }
 }
 
+/// A peek that has seen the `seen` last bytes of TCP goes on in the ring, to which the sender has switched. Under the lock.
+fn peek_ahead(endpoint: &Endpoint, link: &Link, pieces: &Pieces, seen: usize) -> Result<usize, Broken> {
+    let consumer = link.consumer();
+    let len = (pieces.left() - seen).min(consumer.unread() as usize);
+    if len == 0 {
+        return Ok(0);
+    }
+    carrier::drain(endpoint, &consumer, consumer.head(), len, &pieces.behind(seen), libc::MSG_PEEK)
+}
+
 /// Where a call found nothing (more), and so what it waits for.
 struct Empty {
     on_tcp: bool,
@@ -202,6 +217,7 @@ fn attempt(
 ) -> Result<Step, Broken> {
     let lock = link.rx_lock();
     let entry = roles::enter(lock);
+    request.on_tcp = 0;
     let step = step(endpoint, fd, link, pieces, request);
     roles::leave_receiving(endpoint, link, entry);
     step
@@ -403,8 +419,12 @@ fn on_tcp(
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
                 consumer.note_taken(consumer.taken() + n as u64);
+                Step::Took(n, until.is_some())
+            } else {
+                request.on_tcp = n;
+                let behind = if n == limit { peek_ahead(endpoint, link, pieces, n)? } else { 0 };
+                Step::Took(n + behind, until.is_some())
             }
-            Step::Took(n, until.is_some())
         }
         Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,
         Err(errno) => Step::Failed(errno),

@@ -80,9 +80,6 @@ impl Case {
             "epoll_edge" => kind != Kind::Cold,
             // Pointers into unmapped memory fault in the shim, as in libc's own code; null ones give EFAULT.
             "bad_pointers" => kind == Kind::Plain,
-            // A peek for more than is there, on TCP shortly before the switch, looks every 100 ms instead of sleeping; the
-            // case waits for it to sleep.
-            "peek" => kind != Kind::Cold,
             _ => true,
         }
     }
