@@ -49,6 +49,9 @@ pub const MARK_GONE: u32 = 2;
 /// Mark: this side reads its peer's ring no more, and what is unread there must come through TCP; see [`crate::recall`].
 pub const MARK_RECALL: u32 = 4;
 
+/// Mark: this side has read everything and reads no more (close); a sender that departs leaves it no copy.
+pub const MARK_CLOSED: u32 = 8;
+
 /// Who made the outbox and for whom. Written once before it is handed out.
 #[repr(C, align(128))]
 pub struct Identity {
@@ -69,7 +72,7 @@ pub struct ProducerLine {
     pub(crate) boundary: [Boundary; 2],
     /// Carrier changes so far. Even: TCP carries; odd: the ring does.
     pub(crate) turn: AtomicU32,
-    /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`].
+    /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`], [`MARK_CLOSED`].
     pub(crate) marks: AtomicU32,
     /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
     pub(crate) cpu: AtomicU32,

@@ -17,7 +17,7 @@
 //! that whoever goes back for that sees it, too.
 
 use crate::carrier::Carrier;
-use crate::layout::{COPIED, LEAVING, MARK_RECALL};
+use crate::layout::{COPIED, LEAVING, MARK_CLOSED, MARK_RECALL};
 use crate::sync::{Ordering, Word, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
 use crate::{Broken, Consumer, Link, Producer};
@@ -30,6 +30,14 @@ impl Link {
         self.own().producer.marks.fetch_or(MARK_RECALL, at("recall/mark", Ordering::SeqCst));
         total_order("sleep/recall");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
+    }
+
+    /// Reads no more, from the ring or TCP: the last descriptor is about to be closed, with nothing unread. What is
+    /// [void](Consumer::void) from here on is still to be dropped first.
+    pub fn mark_closed(&self) {
+        // SYNC POINT closed: SeqCst, before the looks for a copy; partner in `Producer::leave`.
+        self.own().producer.marks.fetch_or(MARK_CLOSED, at("closed/mark", Ordering::SeqCst));
+        total_order("closed/look");
     }
 
     /// Whether this side has recalled.
@@ -133,7 +141,7 @@ pub struct Departure {
 impl Producer<'_> {
     /// As [`Producer::go_back`], unless the receiver has recalled. `None`: what is [`Producer::left_behind`] comes first.
     pub fn try_go_back(&self) -> Option<Wake> {
-        self.leave(0)
+        self.leave(0).map(|(wake, _)| wake)
     }
 
     /// As [`Producer::try_go_back`], for good: the caller sends what is unread through TCP as well, whole, and nothing
@@ -142,10 +150,11 @@ impl Producer<'_> {
         // What a signal handler has staged is to be copied, too. Whom this wakes, the turn wakes.
         let _ = self.publish();
         let (position, copy) = self.left_behind()?;
-        Ok(self.leave(copy).map(|wake| Departure { position, copy, wake }))
+        Ok(self.leave(copy).map(|(wake, copy)| Departure { position, copy, wake }))
     }
 
-    fn leave(&self, copy: u32) -> Option<Wake> {
+    /// The wake, and how much is to be copied after all.
+    fn leave(&self, copy: u32) -> Option<(Wake, u32)> {
         let line = &self.0.own().producer;
         // Relaxed: the turn publishes it.
         line.leaving.store(LEAVING | copy << 2, Ordering::Relaxed);
@@ -154,9 +163,12 @@ impl Producer<'_> {
         let marks = self.0.peer().producer.marks.load(at("recall/look", Ordering::SeqCst));
         // SYNC POINT leaving: Release, so that who sees the word sees the turn that it was given after.
         let word = at("leaving/decide", Ordering::Release);
+        // SYNC POINT closed: a receiver that has closed would answer a copy with a reset; one whose mark is not seen here
+        // sees `leaving`, and drops it.
+        let copy = if marks & MARK_CLOSED == 0 || planted("depart: looks for a close") { copy } else { 0 };
         if marks & MARK_RECALL == 0 || planted("go_back: looks for a recall") {
             line.leaving.store(if copy > 0 { COPIED | copy << 2 } else { 0 }, word);
-            return Some(wake);
+            return Some((wake, copy));
         }
         // Nothing has been sent over TCP since, so the turn can be taken back. Its boundary is read by nobody any more:
         // the recall came after the receiver's last look. Nor does anyone sleep for it: the recall has woken them.

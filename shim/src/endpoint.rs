@@ -52,6 +52,9 @@ impl Phase {
     }
 }
 
+/// How long a copy that is on its way may take to arrive, in ms.
+const LAST_WORDS: u32 = 1000;
+
 /// A mapped outbox.
 struct Mapping {
     address: AtomicPtr<u8>,
@@ -402,11 +405,15 @@ impl Endpoint {
         if unread || link.has_recalled() {
             return;
         }
-        // And knows only too well of those that the ring has given.
-        if link.consumer().copied() > 0 && !levels::has_bytes(self, link, fd) {
-            levels::has_void(self, link, fd);
-        }
         sender::depart(self, fd, link);
+        // And knows only too well of those that the ring has given, and that come from TCP as well.
+        link.mark_closed();
+        for _ in 0..LAST_WORDS {
+            if !levels::has_void(self, link, fd) {
+                break;
+            }
+            kernel::poll_for(fd, libc::POLLIN, 1);
+        }
     }
 
     /// Takes apart what the last call has left.

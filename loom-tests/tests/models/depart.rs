@@ -85,3 +85,37 @@ fn that_needs_the_senders_word_and_both_looks() {
     ];
     fails_without(&pieces, Some(3), from_one_that_recalls);
 }
+
+/// Reads all that is in the ring and closes, at the moment at which the sender departs. Whatever comes over TCP after the
+/// close is answered with a reset.
+fn from_one_that_closes() {
+    let [a, b] = moved_pair(2, 1);
+    let sender = thread::spawn(move || {
+        assert_eq!(a.put(b"ab"), 2);
+        a.depart();
+    });
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        b.receive_now(&mut got, 2);
+        thread::yield_now();
+    }
+    b.link.mark_closed();
+    let consumer = b.link.consumer();
+    while consumer.void() > 0 {
+        consumer.note_dropped(b.rx.take(2).len() as u64);
+        thread::yield_now();
+    }
+    let taken = b.rx.peek().0;
+    sender.join().unwrap();
+    assert_eq!(b.rx.peek(), (taken, 0), "something came after the close");
+}
+
+#[test]
+fn nothing_comes_after_a_close() {
+    holds(Some(3), from_one_that_closes);
+}
+
+#[test]
+fn that_needs_the_mark_and_both_looks() {
+    fails_without(&["depart: looks for a close", "closed/mark + closed/look"], Some(3), from_one_that_closes);
+}
