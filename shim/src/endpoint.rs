@@ -128,8 +128,6 @@ pub struct Endpoint {
     pub nonblocking: AtomicU8,
     /// 1 while TCP may have shown the connection's end: the next send asks it.
     pub ending: AtomicU8,
-    /// 1 once this side's receiving was shut down: TCP is looked at each time.
-    pub shut: AtomicU8,
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
     pub looked_ns: AtomicU64,
     /// An error of TCP's that was taken while the ring still had bytes; reported after them.
@@ -194,7 +192,6 @@ impl Endpoint {
         }
         self.low_water.store(1, Ordering::Relaxed);
         self.nonblocking.store(0, Ordering::Relaxed);
-        self.shut.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);
         self.held_error.store(0, Ordering::Relaxed);

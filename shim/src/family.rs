@@ -18,6 +18,8 @@ pub struct Family {
     passed: [AtomicU64; 2],
     /// 1 once two calls of one direction overlapped, so that the order of their bytes is unknown; by [`Direction`].
     mixed: [AtomicU32; 2],
+    /// 1 once a holder has shut down the receiving side: TCP is looked at each time.
+    pub shut: AtomicU32,
     next: AtomicPtr<Family>,
 }
 
@@ -37,6 +39,7 @@ impl Family {
         family.writers.reset();
         family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
         family.mixed.iter().for_each(|mixed| mixed.store(0, Ordering::Relaxed));
+        family.shut.store(0, Ordering::Relaxed);
         family.holders.store(1, Ordering::Relaxed);
         Some(family)
     }

@@ -352,7 +352,7 @@ pub fn drop_void(endpoint: &Endpoint, fd: c_int, link: &Link) -> Result<bool, Er
 
 /// Whether it is time to look at TCP without any hint.
 fn looks_now(endpoint: &Endpoint) -> bool {
-    if endpoint.shut.load(Ordering::Relaxed) != 0 {
+    if endpoint.family().shut.load(Ordering::Relaxed) != 0 {
         return true;
     }
     let now = kernel::now_ns();

@@ -98,15 +98,17 @@ hooks! {
             endpoint.deliver(link, wake);
         }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
+        if let (Some(endpoint), 0) = (endpoint, result)
+            && how != libc::SHUT_WR
+        {
+            endpoint.family().shut.store(1, Ordering::Relaxed);
+        }
         if let (Some(endpoint), Some(link), 0) = (endpoint, link, result) {
             if how != libc::SHUT_RD {
                 let wake = link.mark_end();
                 endpoint.deliver(link, wake);
             }
             endpoint.tcp_hint.store(1, Ordering::Relaxed);
-            if how != libc::SHUT_WR {
-                endpoint.shut.store(1, Ordering::Relaxed);
-            }
             endpoint.wake_own(link);
         }
         if let Some(endpoint) = endpoint {
