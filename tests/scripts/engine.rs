@@ -1,0 +1,143 @@
+//! The same script over plain TCP and under the shim, and what differs.
+//!
+//! What is compared is what `runner` says of each call, as it is: the model has seen to it that there is one outcome. Three
+//! rules stand between a difference and a verdict:
+//!
+//! - *Order within a set.* What one epoll_wait reports is sorted by the registrations' data (readiness.c): the order is the
+//!   kernel's own business.
+//! - *Counts of bulk.* `fill`, `drain`, `pump`, `lead` and `echo` say sums and the state at the end: how much one call of many
+//!   takes depends on buffers, which docs/compatibility.md says differ.
+//! - *The kernel's own freedom.* A script that differs is played over plain TCP again: if the kernel itself ever says what the
+//!   shim said, in all steps together, it is no difference. It is counted, since a script with two outcomes tests less.
+
+use crate::plan::Plan;
+use crate::script::Step;
+use crate::world::{Outcome, PATIENCE, Settings, World};
+use slipstream_tests::{Lab, Mode};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Over what a script is played; the first one is the oracle.
+pub const MODES: [Mode; 3] = [Mode::Plain, Mode::Shm, Mode::Uds];
+
+/// How often the kernel is asked again.
+const AGAIN: usize = 8;
+
+/// What is known of a script.
+#[derive(Debug)]
+pub enum Verdict {
+    Same,
+    /// The kernel itself says now this, now that.
+    Varies(String),
+    Differs {
+        mode: Mode,
+        report: String,
+    },
+    /// Not played to its end over plain TCP: a mistake of the engine's.
+    Stuck(String),
+}
+
+/// Worlds for all modes, kept from script to script.
+#[derive(Debug)]
+pub struct Engine {
+    labs: Vec<Lab>,
+    worlds: Vec<Option<World>>,
+    runner: PathBuf,
+    /// How long a call may take.
+    pub patience: Duration,
+    /// What processes complained on their standard error.
+    pub complaints: String,
+}
+
+impl Engine {
+    /// A broker for each mode that needs one.
+    pub fn new(runner: PathBuf, modes: &[Mode]) -> Self {
+        Self {
+            labs: modes.iter().map(|mode| Lab::new("scripts", *mode)).collect(),
+            worlds: modes.iter().map(|_| None).collect(),
+            runner,
+            patience: PATIENCE,
+            complaints: String::new(),
+        }
+    }
+
+    /// The labs, by mode.
+    pub fn labs(&self) -> &[Lab] {
+        &self.labs
+    }
+
+    /// Ends all processes; new ones know nothing of earlier scripts.
+    pub fn renew(&mut self) {
+        for world in &mut self.worlds {
+            if let Some(world) = world.take() {
+                self.complaints += &world.complaints();
+            }
+        }
+    }
+
+    /// Plays a script in the worlds from `first` to before `last`, side by side.
+    pub fn play(&mut self, plan: &Plan, settings: Settings, first: usize, last: usize) -> Vec<Outcome> {
+        for place in first..last {
+            if let Some(old) = self.worlds[place].take_if(|world| !world.is_good(settings, self.patience)) {
+                self.complaints += &old.complaints();
+            }
+            // By this thread, which outlives them: a process dies with the thread that started it (PR_SET_PDEATHSIG).
+            if self.worlds[place].is_none() {
+                self.worlds[place] = Some(World::new(&self.labs[place], &self.runner, settings, self.patience));
+            }
+        }
+        std::thread::scope(|scope| {
+            let worlds = self.worlds[first..last].iter_mut().flatten();
+            let players: Vec<_> = worlds.map(|world| scope.spawn(move || world.play(plan))).collect();
+            players.into_iter().map(|player| player.join().expect("a player that does not panic")).collect()
+        })
+    }
+
+    /// Plays a script in all modes and judges.
+    ///
+    /// # Panics
+    ///
+    /// When it is not legal.
+    pub fn examine(&mut self, steps: &[Step], settings: Settings) -> Verdict {
+        let plan = Plan::new(steps).expect("a legal script");
+        let all = self.labs.len();
+        let outcomes = self.play(&plan, settings, 0, all);
+        if let Some(why) = &outcomes[0].broken {
+            return Verdict::Stuck(format!("{why}\n{}", listing(&plan, &outcomes[0])));
+        }
+        let mut verdict = Verdict::Same;
+        for place in 1..all {
+            if outcomes[place] == outcomes[0] {
+                continue;
+            }
+            let report = difference(&plan, &outcomes[0], &outcomes[place]);
+            let equal = (0..AGAIN).any(|_| self.play(&plan, settings, 0, 1)[0] == outcomes[place]);
+            if !equal {
+                return Verdict::Differs { mode: self.labs[place].mode(), report };
+            }
+            verdict = Verdict::Varies(report);
+        }
+        verdict
+    }
+}
+
+/// Each step with what it said.
+pub fn listing(plan: &Plan, outcome: &Outcome) -> String {
+    plan.lines.iter().zip(&outcome.said).map(|(line, said)| format!("  {line} ->{said}\n")).collect()
+}
+
+/// The same for two outcomes.
+pub fn difference(plan: &Plan, plain: &Outcome, shimmed: &Outcome) -> String {
+    let mut text = String::new();
+    for ((line, plain), shimmed) in plan.lines.iter().zip(&plain.said).zip(&shimmed.said) {
+        if plain == shimmed {
+            text += &format!("  {line} ->{plain}\n");
+        } else {
+            text += &format!("- {line} ->{plain}\n+ {line} ->{shimmed}\n");
+        }
+    }
+    if let Some(why) = &shimmed.broken {
+        text += &format!("+ {why}\n");
+    }
+    text
+}
