@@ -124,6 +124,8 @@ pub struct Endpoint {
     kept: AtomicI32,
     /// SO_RCVLOWAT, at least 1: what a receive waits for.
     low_water: AtomicU32,
+    /// 1 when that is the connection's last descriptor.
+    kept_alone: AtomicU8,
     /// Hint: O_NONBLOCK as last seen.
     pub nonblocking: AtomicU8,
     /// 1 while TCP may have shown the connection's end: the next send asks it.
@@ -355,6 +357,7 @@ impl Endpoint {
             if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
                 if let Ok(kept) = descriptor::high(fd) {
+                    self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
                     self.kept.store(kept, Ordering::SeqCst);
                 }
             } else if last_holder {
@@ -419,7 +422,9 @@ impl Endpoint {
         let kept = self.kept.load(Ordering::SeqCst);
         if kept >= 0 {
             // Only now does the connection end.
-            self.link().inspect(|link| self.before_end(link));
+            if self.kept_alone.load(Ordering::Relaxed) != 0 {
+                self.link().inspect(|link| self.before_end(link));
+            }
             self.kept.store(-1, Ordering::SeqCst);
             descriptor::close_own(kept);
             if let Some(link) = self.link() {

@@ -206,6 +206,10 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
     for (poll, guest) in polls.iter_mut().zip(guests) {
         let wanted = poll.events as u16 as u32 & READABLE;
         let Some((endpoint, link)) = link_of(guest) else { continue };
+        if poll.revents & libc::POLLNVAL != 0 {
+            // Closed by another thread meanwhile.
+            continue;
+        }
         endpoint.is_ready(link);
         recall::follow_suit(endpoint, poll.fd, link);
         if link.consumer().copied() > 0 && !levels::has_bytes(endpoint, link, poll.fd) {
