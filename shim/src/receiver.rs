@@ -293,22 +293,20 @@ fn in_empty_ring(
     request.seen_marks = marks;
     request.look = false;
     let fd = endpoint.descriptor(fd);
-    let end = tcp::look(fd, 1);
-    if end == End::Open {
+    // Without taking the error that may wait there: it belongs to whoever is to tell it, perhaps a send.
+    if kernel::poll_now(fd, libc::POLLIN | libc::POLLRDHUP) == 0 {
         return Ok(Some(Step::RingEmpty));
     }
     endpoint.ending.store(1, Ordering::Relaxed);
     // What the peer published before its end is visible now that the end is.
     match link.consumer().look()? {
         Look::Ring { available: 0, .. } => {}
-        _ => {
-            if let End::Error(errno) = end {
-                endpoint.held_error.store(errno.0, Ordering::Relaxed);
-            }
-            return Ok(None);
-        }
+        _ => return Ok(None),
     }
-    Ok(Some(match end {
+    if pieces.done() > 0 && tcp::has_only_ended(fd) {
+        return Ok(Some(Step::Ended));
+    }
+    Ok(Some(match tcp::look(fd, 1) {
         End::Open => Step::RingEmpty,
         End::Fin if recall::died_with_unread(link, 20) => return Ok(Some(Step::Died)),
         End::Fin => Step::Ended,
@@ -383,6 +381,10 @@ fn on_tcp(
     }
     let before = consumer.look()?;
     let want = pieces.left();
+    // With part of the bytes received, the error that may wait is for the next call, whichever that is.
+    if pieces.done() > 0 && matches!(before, Look::Tcp { until: None, .. }) && tcp::has_only_ended(fd) {
+        return Ok(Some(Step::Ended));
+    }
     let end = match before {
         Look::Tcp { .. } => tcp::look(fd, want),
         _ => return Ok(None),

@@ -116,6 +116,12 @@ pub fn look(fd: c_int, want: usize) -> End {
     }
 }
 
+/// Whether the connection has ended and no bytes are left; without taking the error that may wait.
+pub fn has_only_ended(fd: c_int) -> bool {
+    // In this order: what came before the end is there when the end is.
+    is_ending(fd) && kernel::ioctl_int(fd, libc::FIONREAD) == Ok(0)
+}
+
 /// Whether the kernel shows that the peer has ended its sending, or that the connection is broken.
 pub fn is_ending(fd: c_int) -> bool {
     kernel::poll_now(fd, libc::POLLRDHUP) & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0

@@ -21,13 +21,13 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
     let result = if let Some(link) = endpoint.link() {
         let mut bounce = [0u8; BOUNCE];
         let receive = |flags, pieces: &[libc::iovec]| {
+            // The errno of a failure as a negative number, as a system call has it.
             let direct = || match Pieces::new(pieces).receive(endpoint.descriptor(input), usize::MAX, flags) {
                 Ok(n) => n as isize,
-                Err(_) => -1,
+                Err(Errno(errno)) => -(errno as isize),
             };
             match receiver::receive(endpoint, input, link, &mut Pieces::new(pieces), flags, direct) {
-                Done::Real(n) if n >= 0 => Ok(n as usize),
-                Done::Real(_) => Err(Errno(libc::ECONNRESET)),
+                Done::Real(n) => usize::try_from(n).map_err(|_| Errno(-n as c_int)),
                 Done::Moved(result) => result,
             }
         };

@@ -159,6 +159,11 @@ hooks! {
         if !stream::is_watched(fd) {
             return real!(fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int);
         }
+        // An error that waits comes before all that can be received.
+        let mut error: c_int = 0;
+        if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, &mut error).is_ok() && error != 0 {
+            return fail(Errno(error));
+        }
         // SAFETY: null, or the program's timeout; libc's errno of this thread.
         let (limit, errno) = unsafe { (timeout.as_ref().copied(), libc::__errno_location().read()) };
         let start = kernel::now_ns();

@@ -1,0 +1,79 @@
+/* An error belongs to the first call that has nothing else to tell: not to one that has bytes, nor to a look. */
+#include "case.h"
+
+static char in[100];
+
+static int question(int fd)
+{
+	int error = -1;
+	socklen_t size = sizeof error;
+	MUST(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
+	return error;
+}
+
+/* Bob has left bytes unread, so his end is a reset. */
+static int broken(void)
+{
+	int fd = pair_up();
+	send_all(fd, "unread", 6);
+	meet();
+	meet();
+	settle_reset(fd);
+	return fd;
+}
+
+void alice(void)
+{
+	/* Told by a send, by SO_ERROR, by the next receive, by recvmmsg; after part of what was asked for. */
+	for (int i = 0; i < 4; i++) {
+		int fd = broken();
+		say_bytes("part", in, TRY(recv(fd, in, 20, MSG_WAITALL)));
+		struct mmsghdr one = {.msg_hdr = {.msg_iov = &(struct iovec){in, 10}, .msg_iovlen = 1}};
+		if (i == 0)
+			TRY(send(fd, "x", 1, MSG_NOSIGNAL));
+		else if (i == 1)
+			say("error %s", errno_name(question(fd)));
+		else if (i == 2)
+			TRY(recv(fd, in, 1, 0));
+		else
+			TRY(recvmmsg(fd, &one, 1, 0, NULL));
+		say("error %d", question(fd));
+		TRY(recv(fd, in, 1, 0));
+		TRY(close(fd));
+	}
+	/* Before what is left: recvmmsg, a send. */
+	for (int i = 0; i < 2; i++) {
+		int fd = broken();
+		TRY(recv(fd, in, 3, 0));
+		struct mmsghdr one = {.msg_hdr = {.msg_iov = &(struct iovec){in, 10}, .msg_iovlen = 1}};
+		if (i)
+			TRY(recvmmsg(fd, &one, 1, 0, NULL));
+		else
+			TRY(send(fd, "x", 1, MSG_NOSIGNAL));
+		TRY(recv(fd, in, 100, 0));
+		TRY(recv(fd, in, 1, 0));
+		TRY(close(fd));
+	}
+	/* The error of an emulated call is its own. */
+	int fd = pair_up(), pipes[2], low = 10;
+	MUST(pipe(pipes));
+	set_nonblocking(fd, true);
+	TRY(splice(fd, NULL, pipes[1], NULL, 5, 0));
+	MUST(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low));
+	TRY(splice(fd, NULL, pipes[1], NULL, 5, 0));
+	TRY(close(fd));
+}
+
+void bob(void)
+{
+	for (int i = 0; i < 6; i++) {
+		int fd = pair_up();
+		send_all(fd, "0123456789", 10);
+		settle_readable(fd, 6);
+		meet();
+		TRY(close(fd));
+		meet();
+	}
+	int fd = pair_up();
+	TRY(recv(fd, in, 1, 0));
+}
