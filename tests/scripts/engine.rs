@@ -113,6 +113,8 @@ impl Engine {
             let report = difference(&plan, &outcomes[0], &outcomes[place]);
             let equal = (0..AGAIN).any(|_| self.play(&plan, settings, 0, 1)[0] == outcomes[place]);
             if !equal {
+                // What else went wrong in those processes is unknown.
+                self.renew();
                 return Verdict::Differs { mode: self.labs[place].mode(), report };
             }
             verdict = Verdict::Varies(report);

@@ -225,14 +225,14 @@ impl Generator {
         let to = self.empty_slot(process_of(server));
         self.join();
         self.make(server, Call::Accept { slot: to, listener, flags, form });
-        if self.model.end_at(process_of(server), to) == Some(end + 1) && !self.random.one_in(4) {
+        if self.model.end_at(process_of(server), to) == Some(end + 1) && !self.random.one_in(8) {
             self.trips(actor, slot, server, to);
         }
     }
 
     fn trips(&mut self, actor: Actor, slot: i32, server: Actor, to: i32) {
         let size = self.random.pick(&[1, 10, 64, 64, 500, 4000]);
-        let count = self.random.pick(&[1, 3, 6, 10, 20, 20, 40]);
+        let count = self.random.pick(&[1, 3, 6, 10, 20, 20, 30, 40]);
         let start = self.random.pick(&[Start::Asleep, Start::Loose]);
         self.later(server, start, Call::Echo { slot: to, size, count });
         self.later(actor, Start::Whole, Call::Lead { slot, size, count });
@@ -289,12 +289,12 @@ impl Generator {
                 self.make(actor, Call::Close { slot, form });
             }
             80..83 => {
-                let form = self.random.up_to(5) as i32;
+                let form = self.random.up_to(6) as i32;
                 let to = if self.random.one_in(3) { self.end_slot(process) } else { self.empty_slot(process) };
                 self.make(actor, Call::Dup { slot, to, form });
             }
             83..86 => {
-                let (on, by) = (self.random.up_to(2) as i32, self.random.up_to(2) as i32);
+                let (on, by) = (self.random.up_to(2) as i32, self.random.up_to(3) as i32);
                 self.make(actor, Call::Nonblock { slot, on, by });
             }
             86..89 => self.propose_option(actor, slot),

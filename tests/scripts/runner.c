@@ -124,6 +124,9 @@ static void do_dup(const int32_t *arg)
 		break;
 	case DUPS_dupfd_cloexec:
 		made = fcntl(from, F_DUPFD_CLOEXEC, 100);
+		break;
+	case DUPS_dupfd64:
+		made = fcntl64(from, F_DUPFD, 100);
 	}
 	say_result(made < 0 ? -1 : 0);
 	if (made >= 0)
@@ -211,6 +214,9 @@ void do_small(int call, const int32_t *arg)
 	case CALL_nonblock:
 		if (arg[2] == SWITCHES_fionbio) {
 			TRY(ioctl(slots[arg[0]], FIONBIO, &on));
+		} else if (arg[2] == SWITCHES_fcntl64) {
+			int flags = fcntl64(slots[arg[0]], F_GETFL);
+			TRY(fcntl64(slots[arg[0]], F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 		} else {
 			int flags = fcntl(slots[arg[0]], F_GETFL);
 			TRY(fcntl(slots[arg[0]], F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));

@@ -116,8 +116,8 @@ words! {
     ACCEPTS = "ACCEPTS" ["accept", "accept4"];
     HOWS = "HOWS" ["RD", "WR", "RDWR"];
     CLOSES = "CLOSES" ["close", "range"];
-    DUPS = "DUPS" ["dup", "dup2", "dup3", "dupfd", "dupfd_cloexec"];
-    SWITCHES = "SWITCHES" ["fcntl", "fionbio"];
+    DUPS = "DUPS" ["dup", "dup2", "dup3", "dupfd", "dupfd_cloexec", "dupfd64"];
+    SWITCHES = "SWITCHES" ["fcntl", "fionbio", "fcntl64"];
     OPTIONS = "OPTIONS" ["nodelay", "cork", "keepalive", "quickack", "linger", "timeout", "lowat"];
     QUESTIONS = "QUESTIONS" ["fionread", "outq", "error", "flags", "names"];
     POLLS = "POLLS" ["poll", "ppoll", "select", "pselect"];

@@ -162,6 +162,10 @@ impl World {
             }
             Kind::Signal(number) => {
                 self.await_asleep(actor)?;
+                if self.page.is_done(actor) {
+                    // It should sleep. What it said will tell; the signal would be somebody else's.
+                    return Ok(());
+                }
                 let (pid, tid) = (self.pid(actor), self.tid(actor));
                 // SAFETY: plain system call on a thread that is asleep in a call.
                 unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, number) };

@@ -78,6 +78,8 @@ impl Model {
                     4 => state.linger = value != 0,
                     5 => state.timeout = value != 0,
                     6 if !(1..=ROOM / 2).contains(&value) => return None,
+                    // It leaves the ring, and a registration that has fired begins anew.
+                    6 if self.has_spent(end) => return None,
                     6 => {
                         self.unwatched(end)?;
                         self.settle(process, end, true, &mut before.orders)?;
@@ -198,10 +200,14 @@ impl Model {
         match (*self.slots[process].get(slot)?)?.thing {
             Thing::End(end) => {
                 self.calm(end)?;
-                if self.ends[end].held {
+                // Nor while bytes are held back, which a reset would take with it.
+                if self.ends[end].held || self.ends[end ^ 1].held {
                     return None;
                 }
-                let asleep = |p: &Pending| p.asleep || !self.concerns(&p.blocked, end);
+                // A poll that sleeps on a descriptor that another thread closes is told of it now, or when it wakes.
+                let asleep = |p: &Pending| {
+                    !self.concerns(&p.blocked, end) || (p.asleep && !matches!(p.blocked, Blocked::Poll { .. }))
+                };
                 if !self.pending.iter().flatten().all(asleep) {
                     return None;
                 }

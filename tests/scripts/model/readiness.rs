@@ -60,6 +60,7 @@ impl Model {
             Call::Wait { set, most, ms, .. } => {
                 let set = self.set_at(process, set)?;
                 if most != 16
+                    || self.sets[set].stale
                     || self.pending.iter().flatten().any(|p| matches!(p.blocked, Blocked::Wait { set: s } if s == set))
                 {
                     return None;
@@ -97,6 +98,10 @@ impl Model {
             Blocked::Wait { set } => self.sets[*set].members.iter().any(|member| member.end == end),
             Blocked::Accept { .. } => false,
         }
+    }
+
+    pub(super) fn has_spent(&self, end: usize) -> bool {
+        self.sets.iter().any(|set| set.members.iter().any(|member| member.end == end && !member.armed))
     }
 
     pub(super) fn watching(&self, end: usize) -> bool {

@@ -18,6 +18,10 @@ impl Model {
                 before.end = end;
                 self.calm(end)?;
                 self.unwatched(end)?;
+                // A receive of no bytes that has to wait ends with whatever wakes it, with nothing.
+                if size == 0 && self.ends[end].timeout {
+                    return None;
+                }
                 // Messages of no bytes each.
                 if into == 6 && size < 2 {
                     return None;
@@ -35,7 +39,6 @@ impl Model {
                     self.settle(process, end, true, &mut before.orders)?;
                 }
                 match outcome {
-                    // A receive of no bytes that has to wait ends with whatever wakes it, with nothing.
                     Outcome::Blocks if size == 0 => return None,
                     Outcome::Blocks => return Some(Some(Blocked::Recv { end, size, flags, into })),
                     Outcome::Takes(count) => self.ends[end].unread -= count,
