@@ -89,12 +89,12 @@ pub fn receive(
                 }
                 continue;
             }
-            Step::Took(n, _) if n >= goal || n == link.capacity() as usize => {
-                return Done::Moved(Ok(n + peek_behind(endpoint, fd, link, pieces, n)));
-            }
-            // A peek that waits for all: until the peer has published more.
             Step::Took(n, more) => {
-                if last_peek || patience.is_over(endpoint, fd) {
+                let behind = peek_behind(endpoint, fd, link, pieces, n);
+                let n = n + behind;
+                // A peek that waits for all: until the peer has published more.
+                let waits = n < goal && !last_peek;
+                if !waits || patience.is_over(endpoint, fd) {
                     return Done::Moved(Ok(n));
                 }
                 let marks = link.peer_marks();
@@ -104,7 +104,8 @@ pub fn receive(
                 if last_peek {
                     continue;
                 }
-                if !more || marks & (MARK_END | MARK_GONE) != 0 {
+                let on_tcp = !more || link.consumer().goes_back_at().is_some();
+                if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
                     last_peek = !patience.doze(socket);
                     continue;
                 }

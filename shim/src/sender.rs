@@ -195,6 +195,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         || link.ready() != Ready::Ready
         || link.has_recalled()
         || link.peer_marks() != 0
+        || (endpoint.ending.load(Ordering::Relaxed) != 0 && tcp::is_ending(endpoint.descriptor(fd)))
     {
         return false;
     }

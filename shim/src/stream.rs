@@ -6,10 +6,12 @@ use crate::hooks::LOWEST;
 use crate::kernel::Errno;
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
+use crate::readiness::levels;
 use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
+use slipstream_ring::carrier::Carrier;
 
 /// How a call was served.
 pub enum Done {
@@ -278,12 +280,18 @@ pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
     let Some(endpoint) = descriptor::pin(fd) else { return known };
     let bytes = endpoint.link().map_or(known, |link| {
         let consumer = link.consumer();
-        match consumer.copied() {
-            _ if link.has_recalled() && !endpoint.is_owed(link) => known,
-            0 => known + u64::from(consumer.unread()),
-            // What a sender that departed has left is there twice.
-            _ => known.saturating_sub(consumer.void()),
+        let in_ring = u64::from(consumer.unread());
+        if link.has_recalled() {
+            return if endpoint.is_owed(link) { known + in_ring } else { known };
         }
+        if consumer.copied() > 0 {
+            // What a sender that departed has left is there twice.
+            return in_ring.max(known.saturating_sub(consumer.void()));
+        }
+        // Behind bytes of TCP's that are still on their way, those in the ring cannot be read.
+        let readable =
+            known > 0 || Carrier::of(consumer.followed()) == Carrier::Ring || levels::has_bytes(endpoint, link, fd);
+        if readable { known + in_ring } else { known }
     });
     endpoint.unpin();
     bytes

@@ -54,6 +54,7 @@ pub struct End {
     timeout: bool,
     lowat: i32,
     cork: bool,
+    nagle: bool,
     /// Bytes on the way here that the sender's kernel may hold back.
     held: bool,
     /// Filled to the brim: how much is unread is not known.
@@ -204,6 +205,8 @@ impl Model {
             _ if self.pending[actor].is_some() => return None,
             _ => match (step.start, self.call(actor, &step.call, &mut before)?) {
                 (Start::Whole, None) => {}
+                // Whether it waits for SO_RCVLOWAT depends on whether it had to wait.
+                (Start::Loose, Some(Blocked::Recv { end, .. })) if self.ends[end].lowat > 1 => return None,
                 (Start::Asleep | Start::Loose, Some(blocked)) => {
                     let asleep = step.start == Start::Asleep;
                     self.pending[actor] = Some(Pending { blocked, asleep, due: false, interrupted: false });

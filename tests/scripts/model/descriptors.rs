@@ -11,9 +11,10 @@ impl Model {
                     return None;
                 }
                 let nonblock = matches!(*call, Call::Connect { nonblock: 1, .. });
+                let nagle = matches!(*call, Call::Connect { nagle: 1, .. });
                 let end = self.ends.len();
                 self.put(process, slot, Thing::End(end), false)?;
-                self.ends.push(End { descriptors: 1, lowat: 1, nonblock, ..End::default() });
+                self.ends.push(End { descriptors: 1, lowat: 1, nonblock, nagle, ..End::default() });
                 self.ends.push(End { queued: true, lowat: 1, ..End::default() });
                 self.queue[listener as usize].push_back(end + 1);
             }
@@ -64,11 +65,13 @@ impl Model {
             }
             Call::Nonblock { slot, on, .. } => {
                 let end = self.end_at(process, slot)?;
+                self.settled(end)?;
                 self.ends[end].nonblock = on != 0;
             }
             Call::Option { slot, what, value } => {
                 let end = self.end_at(process, slot)?;
                 self.calm(end)?;
+                self.settled(end)?;
                 if what == 1 && value == 0 {
                     self.release(end);
                 }
@@ -94,7 +97,8 @@ impl Model {
                 if what < 3 {
                     self.calm(end)?;
                     self.unwatched(end)?;
-                    if self.ends[end].held || (what == 1 && self.ends[end ^ 1].held) {
+                    // What was not acknowledged when a reset came stays so.
+                    if self.ends[end].held || (what == 1 && (self.ends[end ^ 1].held || self.ends[end].reset)) {
                         return None;
                     }
                     self.settle(process, end, true, &mut before.orders)?;
@@ -202,6 +206,11 @@ impl Model {
                 self.calm(end)?;
                 // Nor while bytes are held back, which a reset would take with it.
                 if self.ends[end].held || self.ends[end ^ 1].held {
+                    return None;
+                }
+                // The same of what Nagle holds back.
+                let (own, peer) = (&self.ends[end], &self.ends[end ^ 1]);
+                if own.nagle && peer.new_data && (own.unread > 0 || own.linger) {
                     return None;
                 }
                 // A poll that sleeps on a descriptor that another thread closes is told of it now, or when it wakes.

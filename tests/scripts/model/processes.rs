@@ -28,6 +28,11 @@ impl Model {
                 if actor < FIRST_CHILD {
                     return None;
                 }
+                // Not seen to work: what is unread when its sender goes back to TCP by itself (docs/compatibility.md).
+                let unread = |open: &Open| matches!(open.thing, Thing::End(end) if self.ends[end].unread > 0);
+                if self.slots[process].iter().flatten().any(unread) {
+                    return None;
+                }
                 let shut = |open: &Option<Open>| open.is_some_and(|open| open.cloexec);
                 let places: Vec<_> = (0..SLOTS).filter(|place| shut(&self.slots[process][*place])).collect();
                 for place in &places {

@@ -90,6 +90,11 @@ impl Model {
         self.pending.iter().flatten().all(|pending| !self.concerns(&pending.blocked, end)).then_some(())
     }
 
+    /// No call is under way of which it is unknown whether it has begun.
+    pub(super) fn settled(&self, end: usize) -> Option<()> {
+        self.pending.iter().flatten().all(|p| p.asleep || !self.concerns(&p.blocked, end)).then_some(())
+    }
+
     pub(super) fn concerns(&self, blocked: &Blocked, end: usize) -> bool {
         match blocked {
             Blocked::Recv { end: e, .. } => *e == end,

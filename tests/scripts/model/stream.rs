@@ -19,7 +19,7 @@ impl Model {
                 self.calm(end)?;
                 self.unwatched(end)?;
                 // A receive of no bytes that has to wait ends with whatever wakes it, with nothing.
-                if size == 0 && self.ends[end].timeout {
+                if size == 0 && (self.ends[end].timeout || self.ends[end].reset) {
                     return None;
                 }
                 // Messages of no bytes each.
@@ -134,6 +134,8 @@ impl Model {
             _ if flags & libc::MSG_WAITALL != 0 => first.max(1),
             _ => state.lowat.min(first).max(1),
         };
+        // Nobody is woken for less than SO_RCVLOWAT.
+        let least = if asleep { least.max(state.lowat) } else { least };
         // SPLICE_F_NONBLOCK concerns the pipe alone.
         // O_NONBLOCK is looked at when a call begins.
         let at_once = !asleep && (state.nonblock || (flags & libc::MSG_DONTWAIT != 0 && into != 7) || state.timeout);
