@@ -1,6 +1,7 @@
 //! read, write and their kin.
 
-use crate::hooks::{LOWEST, piece, pieces, size};
+use crate::hooks::{LOWEST, fail, piece, pieces, size};
+use crate::kernel::Errno;
 use crate::stream::{self, Done};
 use crate::{kernel, real, transfer};
 use core::ffi::{c_int, c_uint, c_void};
