@@ -35,7 +35,6 @@ void alice(void)
 	/* The peer's bytes unread: a reset. */
 	fd = pair_up();
 	file = fdopen(fd, "r+");
-	meet();
 	settle_readable(fd, 6);
 	TRY(fclose(file));
 	another("fclose, unread", fd);
@@ -63,10 +62,9 @@ void bob(void)
 	meet();
 	fd = pair_up();
 	send_all(fd, "unread", 6);
-	meet();
-	meet();
 	settle_reset(fd);
 	TRY(recv(fd, in, 1, 0));
+	meet();
 	close(fd);
 	fd = pair_up();
 	say_rest(fd);
