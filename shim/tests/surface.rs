@@ -222,6 +222,19 @@ fn every_function_is_hooked_or_judged() {
     assert!(wrong.is_empty(), "{} functions of libc's{}", exports.len(), list(wrong));
 }
 
+/// What is not covered is said to those who use it.
+#[test]
+fn gaps_are_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
+    let page = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+    let (_, gaps) = page.split_once("## Known gaps").expect("known gaps");
+    let table = Table::read();
+    let paragraphs = table.0.iter().filter(|paragraph| paragraph.kind == "gap");
+    let first = paragraphs.filter_map(|paragraph| paragraph.names.first());
+    let silent: Vec<_> = first.filter(|name| !gaps.contains(&format!("`{name}`"))).cloned().collect();
+    assert!(silent.is_empty(), "gaps in surface.txt, and not a word of them in docs/compatibility.md{}", list(silent));
+}
+
 /// Every hook stands in front of a function of libc's: nothing else of ours gets into the way of a program's own names.
 #[test]
 fn every_hook_is_a_function_of_libc() {
