@@ -85,6 +85,13 @@ impl<'a> Producer<'a> {
         Wake::after_publishing(own, self.0.peer(), &[Sleep::Data, Sleep::Poll])
     }
 
+    /// Gives up what is staged: its owner is the caller's own thread, by a call that never returns. As after the death of
+    /// another owner, it is void.
+    pub fn void(&self) {
+        // Relaxed: own word, under the lock.
+        self.0.own().tx.staged.store(0, Ordering::Relaxed);
+    }
+
     /// Whether the receiver is ready for the ring and has followed every turn so far.
     #[inline]
     pub fn may_switch(&self) -> bool {

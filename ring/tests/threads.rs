@@ -169,3 +169,20 @@ fn a_stream_survives_every_change_of_carrier() {
         }
     });
 }
+
+#[test]
+fn what_a_call_claimed_that_never_returns_is_void() {
+    let pair = Pair::moved(CAPACITY);
+    let [link, peer] = &pair.links;
+    let tx = link.producer();
+    assert_eq!(link.tx_lock().try_lock(1), Entry::Locked);
+    assert_eq!(tx.claim(100, Entry::Locked).unwrap().len(), 100);
+    // The call is jumped out of; its thread, which has the lock, is its own heir.
+    assert_eq!(link.tx_lock().try_lock(1), Entry::Reentered);
+    tx.void();
+    link.deliver(tx.publish(), &Nobody);
+    assert!(matches!(peer.consumer().look(), Ok(Look::Ring { available: 0, .. })));
+    let _ = link.tx_lock().unlock();
+    assert!(send(link, 1, 10));
+    assert!(receive(peer, 2, 100));
+}

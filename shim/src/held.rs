@@ -5,7 +5,7 @@
 use crate::endpoint::Endpoint;
 use crate::hub::{self, Hub};
 use crate::readiness::set::Set;
-use crate::{foreign, kernel, real, thread};
+use crate::{descriptor, foreign, kernel, real, roles, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -57,7 +57,7 @@ const BYTES: usize = ROOM * size_of::<Obligation>();
 
 /// A place on the caller's stack.
 #[inline(always)]
-fn here() -> usize {
+pub fn here() -> usize {
     let place = 0u8;
     core::ptr::from_ref(core::hint::black_box(&place)).addr()
 }
@@ -122,7 +122,7 @@ pub fn with_many<T>(
 pub fn jumps(from: usize, target: usize) {
     let thread = thread::current();
     let (base, count) = (thread.held.get(), thread.held_count.get());
-    if count == 0 {
+    if count == 0 && thread.roles.get() == 0 {
         return;
     }
     let signal_stack = kernel::signal_stack();
@@ -130,6 +130,13 @@ pub fn jumps(from: usize, target: usize) {
     let is_left = |frame: usize| {
         if leaves_it { frame < target || signal_stack.contains(&frame) } else { from < frame && frame < target }
     };
+    if thread.roles.get() > 0 && is_left(thread.role_frame.get()) {
+        thread.roles.set(0);
+        descriptor::for_each_endpoint(roles::inherit_both);
+    }
+    if count == 0 {
+        return;
+    }
     // SAFETY: written by `push` and its callers; the count says so.
     let held = unsafe { core::slice::from_raw_parts(base, count) };
     // From the innermost call outwards, up to the first that goes on.

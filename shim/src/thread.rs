@@ -20,6 +20,9 @@ pub struct Thread {
     pub signals: Cell<c_int>,
     /// How often spinning has been in vain since it last paid, see `wait`.
     pub spin_debt: Cell<u32>,
+    /// The roles that it is in, and where on its stack it entered the first.
+    pub roles: Cell<u32>,
+    pub role_frame: Cell<usize>,
 }
 
 // Stable Rust has no thread-locals without std, so the block is defined and found by hand: initial-exec access, which
