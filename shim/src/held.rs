@@ -20,8 +20,12 @@ pub enum Obligation {
     Pin(&'static Endpoint),
     /// A pinned endpoint, and a place behind its readers' gate.
     Reader(&'static Endpoint),
-    /// A pinned endpoint, and a place behind its writers' gate.
-    Writer(&'static Endpoint),
+    /// The endpoint of the [`call`] around.
+    Call(&'static Endpoint),
+    /// As `Call`, and a place behind its readers' gate.
+    CallReader(&'static Endpoint),
+    /// As `Call`, and a place behind its writers' gate.
+    CallWriter(&'static Endpoint),
     /// A place among the sleepers of an epoll set.
     Sleeper(&'static Set),
     /// The thread's hub.
@@ -33,17 +37,23 @@ pub enum Obligation {
 impl Obligation {
     /// Gives it back.
     pub fn settle(self) {
+        self.settle_in_call();
+        if let Self::Call(endpoint) | Self::CallReader(endpoint) | Self::CallWriter(endpoint) = self {
+            endpoint.unpin();
+        }
+    }
+
+    /// As [`Obligation::settle`], where the pin of the call around is given back otherwise.
+    fn settle_in_call(self) {
         match self {
-            Self::Nothing | Self::Frame(_) => {}
+            Self::Nothing | Self::Frame(_) | Self::Call(_) => {}
             Self::Pin(endpoint) => endpoint.unpin(),
             Self::Reader(endpoint) => {
                 endpoint.family().readers.leave();
                 endpoint.unpin();
             }
-            Self::Writer(endpoint) => {
-                endpoint.family().writers.leave();
-                endpoint.unpin();
-            }
+            Self::CallReader(endpoint) => endpoint.family().readers.leave(),
+            Self::CallWriter(endpoint) => endpoint.family().writers.leave(),
             Self::Sleeper(set) => set.leave(),
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
@@ -115,6 +125,24 @@ pub fn with_many<T>(
     Some(result)
 }
 
+/// A call on an endpoint, on the stack: the innermost one of a thread leads to those around it.
+pub struct Call {
+    endpoint: &'static Endpoint,
+    outer: *const Call,
+}
+
+/// Runs a call on a pinned endpoint, and unpins it.
+#[inline(always)]
+pub fn call<T>(endpoint: &'static Endpoint, work: impl FnOnce() -> T) -> T {
+    let innermost = &thread::current().call;
+    let call = Call { endpoint, outer: innermost.get() };
+    innermost.set(&raw const call);
+    let result = work();
+    innermost.set(call.outer);
+    endpoint.unpin();
+    result
+}
+
 /// The thread is about to go on at `target`, by longjmp from `from`: the calls between them never return.
 ///
 /// On one stack that is a matter of addresses. A handler on a signal stack jumps back to where the thread was: whatever it
@@ -122,7 +150,7 @@ pub fn with_many<T>(
 pub fn jumps(from: usize, target: usize) {
     let thread = thread::current();
     let (base, count) = (thread.held.get(), thread.held_count.get());
-    if count == 0 && thread.roles.get() == 0 {
+    if count == 0 && thread.roles.get() == 0 && thread.call.get().is_null() {
         return;
     }
     let signal_stack = kernel::signal_stack();
@@ -134,11 +162,11 @@ pub fn jumps(from: usize, target: usize) {
         thread.roles.set(0);
         descriptor::for_each_endpoint(roles::inherit_both);
     }
-    if count == 0 {
-        return;
-    }
-    // SAFETY: written by `push` and its callers; the count says so.
-    let held = unsafe { core::slice::from_raw_parts(base, count) };
+    let held = match count {
+        0 => &[][..],
+        // SAFETY: written by `push` and its callers; the count says so.
+        _ => unsafe { core::slice::from_raw_parts(base, count) },
+    };
     // From the innermost call outwards, up to the first that goes on.
     let mut kept = count;
     for (i, obligation) in held.iter().enumerate().rev() {
@@ -149,7 +177,15 @@ pub fn jumps(from: usize, target: usize) {
         }
     }
     thread.held_count.set(kept);
-    held.iter().skip(kept).rev().for_each(|obligation| obligation.settle());
+    held.iter().skip(kept).rev().for_each(|obligation| obligation.settle_in_call());
+    let mut at = thread.call.get();
+    while !at.is_null() && is_left(at.addr()) {
+        // SAFETY: on the stack of a call that has not returned, and is not overwritten before the jump.
+        let left = unsafe { &*at };
+        at = left.outer;
+        left.endpoint.unpin();
+    }
+    thread.call.set(at);
 }
 
 /// libc's key whose destructor runs at each thread's end.
@@ -165,6 +201,8 @@ pub fn init() {
 /// The calling thread ends: what it still holds, it will not give back otherwise.
 extern "C" fn thread_ends(_: *mut c_void) {
     let thread = thread::current();
+    // What was on the stack is not there any more.
+    thread.call.set(core::ptr::null());
     let base = thread.held.replace(core::ptr::null_mut());
     if base.is_null() {
         return hub::forget();

@@ -196,7 +196,7 @@ struct Peek {
 /// The kernel's call on the endpoint's own socket, for what is left.
 fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
     let fd = endpoint.descriptor(fd);
-    match held::during(Obligation::Pin(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
+    match held::during(Obligation::Call(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
         Ok(n) => Ok(pieces.done() + n),
         Err(_) if pieces.done() > 0 => Ok(pieces.done()),
         Err(errno) => Err(errno),
@@ -205,7 +205,7 @@ fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_
 
 /// The kernel's own call.
 fn by_kernel(endpoint: &'static Endpoint, real: impl Fn() -> isize) -> Done {
-    Done::Real(held::during(Obligation::Pin(endpoint), real))
+    Done::Real(held::during(Obligation::Call(endpoint), real))
 }
 
 #[inline]
@@ -497,7 +497,7 @@ impl Patience {
         }
         endpoint.adopt();
         let fd = endpoint.descriptor(fd);
-        held::during(Obligation::Pin(endpoint), || {
+        held::during(Obligation::Call(endpoint), || {
             if empty.on_tcp {
                 wait::sleep_on_tcp(endpoint, fd, link, deadline, found)
             } else {

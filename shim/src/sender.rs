@@ -69,7 +69,7 @@ pub fn send(
                 }
             }
             Ok(Step::Tcp) => {
-                let sent = held::during(Obligation::Writer(endpoint), || {
+                let sent = held::during(Obligation::CallWriter(endpoint), || {
                     if fresh { Done::Real(real()) } else { Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags)) }
                 });
                 endpoint.family().writers.leave();
@@ -107,8 +107,9 @@ pub fn send(
                     go_back(endpoint, fd, link);
                     continue;
                 }
-                match held::during(Obligation::Pin(endpoint), || wait::sleep(link, Sleep::Space, None, patience, space))
-                {
+                match held::during(Obligation::Call(endpoint), || {
+                    wait::sleep(link, Sleep::Space, None, patience, space)
+                }) {
                     Err(Errno(libc::EINTR)) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
                     Err(errno @ Errno(libc::EINTR)) => return Done::Moved(Err(errno)),
                     _ => {}
@@ -274,7 +275,7 @@ fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) ->
 /// Runs a call that only TCP can serve, after everything that is in the ring.
 pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
     leave_and(endpoint, fd, link, false, || endpoint.family().writers.force());
-    let sent = held::during(Obligation::Writer(endpoint), real);
+    let sent = held::during(Obligation::CallWriter(endpoint), real);
     endpoint.family().writers.leave();
     Done::Real(sent)
 }

@@ -41,13 +41,11 @@ pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() 
         endpoint.unpin();
         return Done::Moved(Err(Errno(libc::EFAULT)));
     }
-    let done = match endpoint.phase() {
+    held::call(endpoint, || match endpoint.phase() {
         Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
         _ => counted_receive(endpoint, fd, pieces, flags, real),
-    };
-    endpoint.unpin();
-    done
+    })
 }
 
 /// A send.
@@ -64,20 +62,18 @@ pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> 
         endpoint.unpin();
         return Done::Moved(Err(Errno(libc::EFAULT)));
     }
-    let done = match endpoint.phase() {
+    held::call(endpoint, || match endpoint.phase() {
         Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
         _ => counted_send(endpoint, fd, pieces, flags, real),
-    };
-    endpoint.unpin();
-    done
+    })
 }
 
 /// A call on an endpoint that is not connected, or stays on TCP.
 #[inline]
 fn unmoved(endpoint: &'static Endpoint, fd: c_int, real: impl Fn() -> isize) -> Done {
     endpoint.regret(fd);
-    Done::Real(held::during(Obligation::Pin(endpoint), real))
+    Done::Real(held::during(Obligation::Call(endpoint), real))
 }
 
 fn managed_receive(
@@ -120,7 +116,7 @@ fn counted_receive(
     if !endpoint.family().enter(Direction::Rx) {
         return managed_receive(endpoint, fd, pieces, flags, real);
     }
-    let received = held::during(Obligation::Reader(endpoint), &real);
+    let received = held::during(Obligation::CallReader(endpoint), &real);
     let taken = if flags & TAKES_NOTHING == 0 { received } else { 0 };
     // Cut off, the bytes are nowhere to be read.
     count(endpoint, fd, Direction::Rx, if flags & libc::MSG_TRUNC == 0 { pieces } else { &[] }, taken);
@@ -142,7 +138,7 @@ fn counted_send(
     if !endpoint.family().enter(Direction::Tx) {
         return managed_send(endpoint, fd, pieces, flags, real);
     }
-    let sent = held::during(Obligation::Writer(endpoint), &real);
+    let sent = held::during(Obligation::CallWriter(endpoint), &real);
     count(endpoint, fd, Direction::Tx, pieces, sent);
     Done::Real(sent)
 }
@@ -217,7 +213,7 @@ pub fn is_watched(fd: c_int) -> bool {
 /// A sending call whose bytes only TCP can carry.
 pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    let done = match endpoint.link() {
+    held::call(endpoint, || match endpoint.link() {
         Some(link) => sender::through_tcp(endpoint, fd, link, real),
         None => {
             if endpoint.phase() != Phase::Idle {
@@ -225,9 +221,7 @@ pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
             }
             unmoved(endpoint, fd, real)
         }
-    };
-    endpoint.unpin();
-    done
+    })
 }
 
 /// The endpoint of a descriptor, if it is one, is to stay on TCP from now on.

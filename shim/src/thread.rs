@@ -1,7 +1,7 @@
 //! What the shim keeps per thread. Zeroed when a thread starts, copied by fork, shared with a vfork child (whose parent
 //! sleeps meanwhile).
 
-use crate::held::Obligation;
+use crate::held::{Call, Obligation};
 use crate::{kernel, process};
 use core::cell::Cell;
 use core::ffi::c_int;
@@ -23,6 +23,8 @@ pub struct Thread {
     /// The roles that it is in, and where on its stack it entered the first.
     pub roles: Cell<u32>,
     pub role_frame: Cell<usize>,
+    /// The innermost call on an endpoint that it is in.
+    pub call: Cell<*const Call>,
 }
 
 // Stable Rust has no thread-locals without std, so the block is defined and found by hand: initial-exec access, which

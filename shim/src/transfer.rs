@@ -1,6 +1,7 @@
 //! Calls that carry a stream's bytes, or a descriptor, by other ways than send and receive.
 
-use crate::endpoint::Phase;
+use crate::endpoint::{Endpoint, Phase};
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::stream::{self, Done};
@@ -18,7 +19,17 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
         return None;
     }
     let endpoint = descriptor::pin(input)?;
-    let result = if let Some(link) = endpoint.link() {
+    held::call(endpoint, || splice_on(endpoint, input, pipe, len, flags))
+}
+
+fn splice_on(
+    endpoint: &'static Endpoint,
+    input: c_int,
+    pipe: c_int,
+    len: usize,
+    flags: u32,
+) -> Option<Result<usize, Errno>> {
+    if let Some(link) = endpoint.link() {
         let mut bounce = [0u8; BOUNCE];
         let receive = |flags, pieces: &[libc::iovec]| {
             // The errno of a failure as a negative number, as a system call has it.
@@ -36,7 +47,8 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
         // flag.
         let round = |moved: usize| -> Result<usize, Errno> {
             let waits = moved == 0 && flags & libc::SPLICE_F_NONBLOCK == 0;
-            let room = [libc::iovec { iov_base: at.cast(), iov_len: room_of(pipe, waits)?.min(len - moved) }];
+            let free = held::during(Obligation::Call(endpoint), || room_of(pipe, waits))?;
+            let room = [libc::iovec { iov_base: at.cast(), iov_len: free.min(len - moved) }];
             let seen = receive(libc::MSG_PEEK | if moved == 0 { 0 } else { libc::MSG_DONTWAIT }, &room)?;
             // SAFETY: so many bytes of the bounce buffer were just received.
             let written = kernel::write(pipe, unsafe { core::slice::from_raw_parts(at, seen) })?;
@@ -58,9 +70,7 @@ pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<
             endpoint.settle(Reason::Unhashable);
         }
         None
-    };
-    endpoint.unpin();
-    result
+    }
 }
 
 /// How many bytes a pipe takes without blocking; waits for room, if `waits`.
