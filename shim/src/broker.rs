@@ -34,6 +34,9 @@ static RETRY_NS: AtomicU64 = AtomicU64::new(0);
 /// Connections made so far: an offer belongs to one of them.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// Whether nothing may be said any more.
+static MUTE: AtomicBool = AtomicBool::new(false);
+
 /// Time between two tries to reach the broker.
 const RETRY: u64 = 500_000_000;
 
@@ -91,6 +94,9 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
 /// Tells the broker of an endpoint that is not offered, so that its status can say why. `false`: not now.
 #[cold]
 pub fn tell(endpoint: &'static Endpoint, fd: c_int, reason: Reason) -> bool {
+    if MUTE.load(Ordering::Relaxed) {
+        return false;
+    }
     let Some(offer) = describe(endpoint, fd) else { return false };
     let offer = Offer { reason: reason as u16, ..offer };
     locked(|| send(connection()?, bytemuck::bytes_of(&offer), &[]).ok()).is_some()
@@ -445,7 +451,19 @@ pub fn after_fork() {
     RETRY_NS.store(0, Ordering::Relaxed);
 }
 
+/// From here on the broker hears nothing of this process but its end, and no mail is read: before a filter that may kill
+/// for a system call that is not the program's own.
+pub fn fall_silent() {
+    MUTE.store(true, Ordering::Relaxed);
+    // As without a connection; the page stays mapped.
+    MAILBOX.store(core::ptr::null_mut(), Ordering::Release);
+    UNWELCOMED.store(false, Ordering::Relaxed);
+}
+
 fn locked<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
+    if MUTE.load(Ordering::Relaxed) {
+        return None;
+    }
     // A few turns, for another thread's short message; a signal handler that finds its own thread here gives up.
     for turn in 0..2_000 {
         if LOCK.try_lock() {

@@ -237,6 +237,9 @@ pub fn leave_all(reason: Reason) {
     if config::disable(reason) {
         descriptor::for_each_endpoint(|endpoint| recall::detach(endpoint, reason));
     }
+    if reason == Reason::Seccomp {
+        broker::fall_silent();
+    }
 }
 
 /// Something was done to a socket that keeps its stream on TCP, or takes it back there.

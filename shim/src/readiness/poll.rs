@@ -72,7 +72,7 @@ pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, 
     // SAFETY: within the array, which nobody changes while the guests are invited.
     let invite_nth = |i: usize| invite(unsafe { (*array.add(i)).fd });
     held::with_many(polls.len(), invite_nth, |guests| {
-        if guests.iter().any(|guest| matches!(guest, Obligation::Pin(_))) {
+        if guests.iter().any(|guest| link_of(guest).is_some()) {
             Served::Here(wait(polls, guests, timeout, mask))
         } else {
             Served::Plain(real())
