@@ -10,6 +10,7 @@ mod postgres;
 mod python;
 mod redis;
 mod run;
+mod ssh;
 
 use slipstream_tests::{Lab, PATIENCE, Port, Program, Running};
 

@@ -62,6 +62,18 @@ impl Program {
         self
     }
 
+    /// Preloads a library above the shim, if there is one.
+    pub fn above(mut self, library: &Path) -> Self {
+        let shim = self.command.get_envs().find(|(name, _)| *name == "LD_PRELOAD").and_then(|(_, value)| value);
+        let mut both = library.as_os_str().to_owned();
+        if let Some(shim) = shim {
+            both.push(" ");
+            both.push(shim);
+        }
+        self.command.env("LD_PRELOAD", both);
+        self
+    }
+
     /// Takes the shim away from this program alone.
     pub fn bare(mut self) -> Self {
         self.command.env_remove("LD_PRELOAD");
@@ -83,6 +95,12 @@ impl Program {
     /// Gives it a standard input that the test writes; else it has none.
     pub fn piped(mut self) -> Self {
         self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Gives it a file as its standard input.
+    pub fn input(mut self, file: File) -> Self {
+        self.command.stdin(file);
         self
     }
 
