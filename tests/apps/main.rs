@@ -8,11 +8,14 @@ mod java;
 mod memcached;
 mod nginx;
 mod node;
+mod pipes;
 mod postgres;
 mod python;
+mod python_web;
 mod redis;
 mod run;
 mod ssh;
+mod transfer;
 
 use slipstream_tests::{Lab, PATIENCE, Port, Program, Running};
 
