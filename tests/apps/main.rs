@@ -14,6 +14,7 @@ mod python;
 mod python_web;
 mod redis;
 mod run;
+mod scripting;
 mod ssh;
 mod transfer;
 
