@@ -7,7 +7,7 @@ void alice(void)
 {
 	int fd = MUST(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), on = 1;
 	struct sockaddr_in to = bob_address();
-	TRY(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on));
+	TRY(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on));
 	TRY(connect(fd, (void *)&to, sizeof to));
 	for (int i = 0; i < 100; i++) {
 		MUST(send(fd, "0123456789", 10, 0));
@@ -21,10 +21,10 @@ void alice(void)
 void bob(void)
 {
 	int on = 1;
-	TRY(setsockopt(listener(), SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on));
+	TRY(setsockopt(listener(), SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on));
 	int fd = joined();
 	socklen_t size = sizeof on;
-	TRY(getsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, &size));
+	TRY(getsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, &size));
 	say("inherited %d", on);
 	for (int i = 0; i < 100; i++) {
 		recv_all(fd, in, 10);

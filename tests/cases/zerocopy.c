@@ -1,4 +1,4 @@
-/* SO_ZEROCOPY and MSG_ZEROCOPY with the notice in the error queue. */
+/* SO_ZEROCOPY, which by itself changes nothing, and MSG_ZEROCOPY with the notice in the error queue. */
 #include "case.h"
 #include <linux/errqueue.h>
 
@@ -6,10 +6,11 @@ static char data[100000];
 
 void alice(void)
 {
-	int fd = pair_up(), on = 1;
+	int fd = joined(), on = 1;
+	TRY(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on));
+	warm(fd);
 	fill(data, sizeof data, 1, 0);
 	send_all(fd, data, 1000);
-	TRY(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on));
 	TRY(send(fd, data + 1000, 50000, MSG_ZEROCOPY));
 	TRY(send(fd, data + 51000, 49000, 0));
 	struct pollfd one = {fd, 0, 0};

@@ -89,7 +89,7 @@ impl Case {
         match self.name.as_str() {
             "raw_epoll" => Some("epoll-foreign"),
             "raw_uring" => Some("io-uring"),
-            "options_early" => Some("zerocopy"),
+            "options_early" => Some("timestamping"),
             _ => None,
         }
     }

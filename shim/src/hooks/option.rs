@@ -8,7 +8,6 @@ use core::sync::atomic::Ordering;
 use libc::socklen_t;
 use slipstream_protocol::Reason;
 
-const SO_ZEROCOPY: c_int = 60;
 const SO_TIMESTAMPING_NEW: c_int = 65;
 const SO_TIMESTAMPNS_NEW: c_int = 64;
 const SO_TIMESTAMP_NEW: c_int = 63;
@@ -19,10 +18,9 @@ const TCP_INQ: c_int = 36;
 /// FIOASYNC, FIOSETOWN, SIOCSPGRP: signals on readiness.
 const ASYNC_REQUESTS: [c_ulong; 3] = [0x5452, 0x8901, 0x8902];
 
-/// Why a stream with this option set must stay on TCP.
+/// Why a stream with this option set must stay on TCP. SO_ZEROCOPY only allows what a send then asks for, or not.
 fn objection(level: c_int, name: c_int) -> Option<Reason> {
     match (level, name) {
-        (libc::SOL_SOCKET, SO_ZEROCOPY) => Some(Reason::Zerocopy),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMP | libc::SO_TIMESTAMPNS | libc::SO_TIMESTAMPING) => {
             Some(Reason::Timestamping)
         }
