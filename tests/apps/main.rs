@@ -6,6 +6,7 @@ mod haproxy;
 mod iperf;
 mod java;
 mod memcached;
+mod messages;
 mod nginx;
 mod node;
 mod pipes;
@@ -17,6 +18,7 @@ mod run;
 mod scripting;
 mod ssh;
 mod transfer;
+mod untouched;
 
 use slipstream_tests::{Lab, PATIENCE, Port, Program, Running};
 

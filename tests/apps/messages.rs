@@ -1,0 +1,48 @@
+//! ZeroMQ and gRPC: libraries with threads and event loops of their own.
+
+use crate::{assert_same, modes, python, serve};
+use slipstream_tests::{Connection, Lab, Mode, PATIENCE, Port};
+
+/// `least` endpoints move, both sides counted.
+fn talk(mode: Mode, script: &str, ports: u16, least: usize) {
+    let run = |mode| {
+        let (lab, first) = (Lab::new(script, mode), ports_in_a_row(ports));
+        let port = first[0].number();
+        let _server = serve(python(&lab, script).args(["serve", &port.to_string()]), &first[0]);
+        let mut client = python(&lab, script).args(["talk", &port.to_string()]).piped().start();
+        // On the others, if there are any, messages go one way only.
+        let which = |c: &Connection| [c.local_port(), c.remote_port()].contains(&Some(port));
+        lab.expect_moved(&mut client, least, which, |_| ());
+        client.type_in("end\n");
+        let said = client.finish(PATIENCE * 2).good();
+        lab.expect_moved_in_all(least as u64);
+        said
+    };
+    assert_same(&run(Mode::Plain), &run(mode));
+}
+
+/// So many free ports, one after the other.
+fn ports_in_a_row(count: u16) -> Vec<Port> {
+    let mut row: Vec<Port> = Vec::new();
+    while row.len() < usize::from(count) {
+        let next = Port::free();
+        if row.last().is_some_and(|last| last.number() + 1 != next.number()) {
+            row.clear();
+        }
+        row.push(next);
+    }
+    row
+}
+
+fn zmq(mode: Mode) {
+    talk(mode, "talk_zmq.py", 3, 6);
+}
+
+fn grpc(mode: Mode) {
+    talk(mode, "talk_grpc.py", 1, 4);
+}
+
+modes! {
+    zeromq(super::zmq);
+    grpc_streams(super::grpc);
+}
