@@ -15,6 +15,7 @@ mod postgres;
 mod python;
 mod python_web;
 mod redis;
+mod redis_nodes;
 mod run;
 mod scripting;
 mod ssh;

@@ -13,18 +13,18 @@ fn server(lab: &Lab, port: &Port) -> Running {
 }
 
 /// A redis-cli that takes commands on its standard input and keeps its one connection.
-fn client(lab: &Lab, port: &Port) -> Running {
+pub(crate) fn client(lab: &Lab, port: &Port) -> Running {
     lab.program("redis-cli").args(["-p", &port.to_string()]).piped().start()
 }
 
 /// Gives commands and waits for the answer to the last.
-fn ask(client: &mut Running, commands: &str, mark: &str) {
+pub(crate) fn ask(client: &mut Running, commands: &str, mark: &str) {
     client.type_in(&format!("{commands}\nECHO {mark}\n"));
     client.wait_output(mark, PATIENCE, |said| said.lines().any(|line| line == mark).then_some(()));
 }
 
 /// Talks until the client's connection has moved.
-fn warm(lab: &Lab, client: &mut Running) {
+pub(crate) fn warm(lab: &Lab, client: &mut Running) {
     let pid = client.pid();
     let mut turn = 0;
     lab.expect_moved(
