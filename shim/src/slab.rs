@@ -1,9 +1,10 @@
 //! Memory of the shim's own: pages from the kernel, never the program's heap. What a slab gave out once stays of its type
 //! for ever, so a stale pointer finds at worst another value of the same type, which its user then recognises.
 
-use crate::kernel;
+use crate::{kernel, roles};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use slipstream_ring::role::{Entry, RoleLock};
 
 /// A lock for a few instructions, tried and never waited for long; reset in a forked child.
 pub struct Spin(AtomicBool);
@@ -47,7 +48,8 @@ pub trait Slot: Sized {
 
 /// A growing set of zero-initialised values of one type.
 pub struct Slab<T> {
-    lock: Spin,
+    /// Waited for, unlike a [`Spin`]: whoever went away without a value would leave its connection unwatched.
+    lock: RoleLock,
     free: AtomicPtr<T>,
     shared: bool,
     marker: PhantomData<T>,
@@ -59,13 +61,15 @@ const CHUNK: usize = 64 * 1024;
 impl<T: Slot> Slab<T> {
     /// `shared`: children after fork share the values (those made before), instead of getting copies.
     pub const fn new(shared: bool) -> Self {
-        Self { lock: Spin::new(), free: AtomicPtr::new(core::ptr::null_mut()), shared, marker: PhantomData }
+        // SAFETY: a role lock is a word, and free when it is zero.
+        let lock = unsafe { core::mem::zeroed() };
+        Self { lock, free: AtomicPtr::new(core::ptr::null_mut()), shared, marker: PhantomData }
     }
 
-    /// A value: zeroed memory the first time, later as its last user left it. `None` without memory, or when the slab is
-    /// busy: whoever asked does without.
+    /// A value: zeroed memory the first time, later as its last user left it. `None` without memory, or in a signal handler
+    /// of a thread that is in here: whoever asked does without.
     pub fn take(&self) -> Option<&'static T> {
-        self.lock.soon(|| {
+        self.locked(|| {
             if self.free.load(Ordering::Relaxed).is_null() {
                 self.grow()?;
             }
@@ -77,12 +81,22 @@ impl<T: Slot> Slab<T> {
         })?
     }
 
-    /// Gives a value back; when the slab is busy it is lost.
+    /// Gives a value back; in such a handler it is lost.
     pub fn give(&self, value: &'static T) {
-        self.lock.soon(|| {
+        self.locked(|| {
             value.next_free().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
             self.free.store(core::ptr::from_ref(value).cast_mut(), Ordering::Relaxed);
         });
+    }
+
+    fn locked<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let entry = roles::enter(&self.lock);
+        if entry == Entry::Reentered {
+            return None;
+        }
+        let result = work();
+        roles::leave(&self.lock, entry, || ());
+        Some(result)
     }
 
     fn grow(&self) -> Option<()> {
@@ -99,7 +113,7 @@ impl<T: Slot> Slab<T> {
 
     /// In a forked child: nobody holds the lock. A `shared` slab starts anew, because its free list is the parent's too.
     pub fn after_fork(&self) {
-        self.lock.unlock();
+        self.lock.reset();
         if self.shared {
             self.free.store(core::ptr::null_mut(), Ordering::Relaxed);
         }
