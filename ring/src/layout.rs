@@ -49,7 +49,7 @@ pub const MARK_GONE: u32 = 2;
 /// Mark: this side reads its peer's ring no more, and what is unread there must come through TCP; see [`crate::recall`].
 pub const MARK_RECALL: u32 = 4;
 
-/// Mark: this side has read everything and reads no more (close); a sender that departs leaves it no copy.
+/// Mark: this side receives no more over TCP (close, shutdown); a sender that departs leaves it no copy.
 pub const MARK_CLOSED: u32 = 8;
 
 /// Who made the outbox and for whom. Written once before it is handed out.

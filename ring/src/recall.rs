@@ -32,7 +32,7 @@ impl Link {
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
     }
 
-    /// Reads no more, from the ring or TCP: the last descriptor is about to be closed, with nothing unread. What is
+    /// TCP is about to be closed, or shut down for reading: it would answer with a reset what comes later. What is
     /// [void](Consumer::void) from here on is still to be dropped first.
     pub fn mark_closed(&self) {
         // SYNC POINT closed: SeqCst, before the looks for a copy; partner in `Producer::leave`.

@@ -21,11 +21,16 @@ pub enum Entry {
 const SET: usize = 1;
 /// Instead of a pointer: a descriptor of the shim's own.
 const OWN: usize = 2;
+/// The same, of one that only this process' calls keep: a forked child has no use for it.
+const KEPT: usize = 4 | OWN;
 
 /// One word per descriptor, 0 for those that are not ours. Null before the constructor has run.
 static TABLE: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
-/// The highest descriptor that was ever entered.
+/// The highest of the program's descriptors that was ever entered.
 static HIGHEST: AtomicI32 = AtomicI32::new(-1);
+/// Between these two are the shim's own.
+static LOWEST_OWN: AtomicI32 = AtomicI32::new(LIMIT as c_int);
+static HIGHEST_OWN: AtomicI32 = AtomicI32::new(-1);
 
 /// Called once, by the constructor.
 pub fn init() {
@@ -46,7 +51,7 @@ fn word(fd: c_int) -> Option<&'static AtomicUsize> {
 }
 
 fn decode(word: usize) -> Option<Entry> {
-    if word == 0 || word == OWN {
+    if word == 0 || word & OWN != 0 {
         return None;
     }
     // SAFETY: `enter` put a reference to a value there whose memory keeps its type for ever.
@@ -248,10 +253,25 @@ fn own_above(fd: c_int, least: c_int) -> kernel::Result<c_int> {
     let high = kernel::dup_above(fd, least)?;
     if let Some(word) = word(high) {
         forget_stale(high);
-        HIGHEST.fetch_max(high, Ordering::Relaxed);
+        LOWEST_OWN.fetch_min(high, Ordering::Relaxed);
+        HIGHEST_OWN.fetch_max(high, Ordering::Relaxed);
         word.store(OWN, Ordering::SeqCst);
     }
     Ok(high)
+}
+
+/// A high copy of `fd` for the calls that are inside while the program closes it.
+pub fn keep(fd: c_int) -> kernel::Result<c_int> {
+    let kept = high(fd)?;
+    if let Some(word) = word(kept) {
+        word.store(KEPT, Ordering::SeqCst);
+    }
+    Ok(kept)
+}
+
+/// The numbers between which the shim's own descriptors are.
+fn own_range() -> core::ops::RangeInclusive<c_int> {
+    LOWEST_OWN.load(Ordering::Relaxed)..=HIGHEST_OWN.load(Ordering::Relaxed)
 }
 
 /// Moves a fresh descriptor of the shim's own up there.
@@ -286,7 +306,7 @@ pub fn disown(fd: c_int) {
 /// Whether a descriptor is one of the shim's own.
 #[inline]
 pub fn is_own(fd: c_int) -> bool {
-    word(fd).is_some_and(|word| word.load(Ordering::Relaxed) == OWN)
+    word(fd).is_some_and(|word| word.load(Ordering::Relaxed) & OWN != 0)
 }
 
 /// The set that a descriptor names, or one made for it: an epoll set that came by a way that the shim did not see.
@@ -309,8 +329,10 @@ pub fn set_or_found(fd: c_int) -> Option<&'static Set> {
 pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
     let highest = HIGHEST.load(Ordering::Relaxed);
     let mut start = first;
-    for fd in first..=last.min(highest.max(0) as u32) {
-        let fd = fd as c_int;
+    for fd in (0..=highest).chain(own_range().skip_while(|fd| *fd <= highest)) {
+        if !(first..=last).contains(&(fd as u32)) {
+            continue;
+        }
         if is_own(fd) {
             if fd as u32 > start {
                 kernel::close_range(start, fd as u32 - 1)?;
@@ -337,6 +359,11 @@ pub fn after_fork(announced: bool) {
             endpoint.family().raise();
         }
     });
+    for fd in own_range() {
+        if word(fd).is_some_and(|word| word.load(Ordering::Relaxed) == KEPT) {
+            close_own(fd);
+        }
+    }
     epoll::after_fork();
 }
 

@@ -132,8 +132,6 @@ pub struct Endpoint {
     pub ending: AtomicU8,
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
     pub looked_ns: AtomicU64,
-    /// An error of TCP's that was taken while the ring still had bytes; reported after them.
-    pub held_error: AtomicI32,
     /// Not 0 while TCP may show something that readiness calls must ask the kernel for.
     pub tcp_hint: AtomicU8,
     /// The peer's marks that readiness calls have seen.
@@ -196,7 +194,6 @@ impl Endpoint {
         self.nonblocking.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);
-        self.held_error.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
         self.inherited.store(0, Ordering::Relaxed);
@@ -356,7 +353,7 @@ impl Endpoint {
         if let Some(link) = self.link() {
             if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
-                if let Ok(kept) = descriptor::high(fd) {
+                if let Ok(kept) = descriptor::keep(fd) {
                     self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
                     self.kept.store(kept, Ordering::SeqCst);
                 }
@@ -406,7 +403,13 @@ impl Endpoint {
             return;
         }
         sender::depart(self, fd, link);
-        // And knows only too well of those that the ring has given, and that come from TCP as well.
+        self.stop_reading(link, fd);
+    }
+
+    /// TCP is about to receive no more.
+    pub fn stop_reading(&'static self, link: &Link, fd: c_int) {
+        // It would answer bytes that come from now on with a reset, and those that are there, unread, too: those that the
+        // ring has given, and that a sender that departs leaves there as well.
         link.mark_closed();
         for _ in 0..LAST_WORDS {
             if !levels::has_void(self, link, fd) {

@@ -1,8 +1,9 @@
 //! What all holders of an endpoint share before it has an outbox: memory that fork does not copy.
 
+use crate::kernel::Errno;
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::gate::Gate;
 
 /// See the module. All zero is a family of nobody.
@@ -20,6 +21,8 @@ pub struct Family {
     mixed: [AtomicU32; 2],
     /// 1 once a holder has shut down the receiving side: TCP is looked at each time.
     pub shut: AtomicU32,
+    /// An error of TCP's that was taken while the ring still had bytes; told after them, to whoever asks next.
+    held_error: AtomicI32,
     next: AtomicPtr<Family>,
 }
 
@@ -40,6 +43,7 @@ impl Family {
         family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
         family.mixed.iter().for_each(|mixed| mixed.store(0, Ordering::Relaxed));
         family.shut.store(0, Ordering::Relaxed);
+        family.held_error.store(0, Ordering::Relaxed);
         family.holders.store(1, Ordering::Relaxed);
         Some(family)
     }
@@ -69,6 +73,19 @@ impl Family {
         // Relaxed: whoever comes next through the gate alone comes after this one's leaving it.
         let before = self.passed[direction as usize].fetch_add(bytes, Ordering::Relaxed);
         (self.mixed[direction as usize].load(Ordering::Relaxed) == 0).then_some(before)
+    }
+
+    /// Keeps an error for whoever asks next.
+    pub fn hold_error(&self, errno: Errno) {
+        self.held_error.store(errno.0, Ordering::Relaxed);
+    }
+
+    /// Takes the error that is to be told.
+    pub fn take_error(&self) -> Option<Errno> {
+        match self.held_error.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(Errno(self.held_error.swap(0, Ordering::Relaxed))).filter(|errno| errno.0 != 0),
+        }
     }
 
     /// One holder more: a child is about to be forked.

@@ -7,7 +7,6 @@ use crate::readiness::{epoll, levels};
 use crate::tcp::{self, End};
 use crate::{receiver, roles, sender};
 use core::ffi::c_int;
-use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
@@ -137,7 +136,7 @@ pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) 
         sender::go_back(endpoint, fd, link);
     }
     // The reset comes after a FIN now, and would be told as an end.
-    endpoint.held_error.store(libc::ECONNRESET, Ordering::Relaxed);
+    endpoint.family().hold_error(Errno(libc::ECONNRESET));
 }
 
 /// The peer has recalled, so it sends through TCP for good: once everything is read that came otherwise, and nothing more

@@ -121,7 +121,7 @@ pub fn receive(
             }
             Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
             Step::Failed(errno) => {
-                endpoint.held_error.store(errno.0, Ordering::Relaxed);
+                endpoint.family().hold_error(errno);
                 return Done::Moved(Ok(pieces.done()));
             }
             // The peer says that it has ended, but TCP does not show it yet: it will at any moment.
@@ -281,9 +281,8 @@ fn in_empty_ring(
     pieces: &Pieces,
     request: &mut Request,
 ) -> Result<Option<Step>, Broken> {
-    let held = endpoint.held_error.swap(0, Ordering::Relaxed);
-    if held != 0 {
-        return Ok(Some(Step::Failed(Errno(held))));
+    if let Some(errno) = endpoint.family().take_error() {
+        return Ok(Some(Step::Failed(errno)));
     }
     let marks = link.peer_marks();
     // A call that has enough already need not know.
@@ -341,7 +340,7 @@ pub fn drop_void(endpoint: &Endpoint, fd: c_int, link: &Link) -> Result<bool, Er
             Err(Errno(libc::EAGAIN)) => return Ok(false),
             Err(errno) => {
                 consumer.note_dropped(u64::MAX);
-                endpoint.held_error.store(errno.0, Ordering::Relaxed);
+                endpoint.family().hold_error(errno);
                 return Err(errno);
             }
         }
@@ -376,9 +375,8 @@ fn on_tcp(
     if drop_void(endpoint, fd, link) == Ok(false) {
         return Ok(Some(Step::TcpEmpty));
     }
-    let held = endpoint.held_error.swap(0, Ordering::Relaxed);
-    if held != 0 {
-        return Ok(Some(Step::Failed(Errno(held))));
+    if let Some(errno) = endpoint.family().take_error() {
+        return Ok(Some(Step::Failed(errno)));
     }
     let before = consumer.look()?;
     let want = pieces.left();

@@ -69,8 +69,15 @@ pub fn send(
                 }
             }
             Ok(Step::Tcp) => {
+                let error = if fresh { endpoint.family().take_error() } else { None };
                 let sent = held::during(Obligation::CallWriter(endpoint), || {
-                    if fresh { Done::Real(real()) } else { Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags)) }
+                    if let Some(errno) = error {
+                        Done::Moved(Err(errno))
+                    } else if fresh {
+                        Done::Real(real())
+                    } else {
+                        Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags))
+                    }
                 });
                 endpoint.family().writers.leave();
                 return sent;

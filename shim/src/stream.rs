@@ -98,9 +98,9 @@ fn managed_send(
 ) -> Done {
     let mut pieces = Pieces::new(pieces);
     match endpoint.link() {
-        // Nothing to send may still be an error to report.
         Some(link) if !pieces.is_empty() => sender::send(endpoint, fd, link, &mut pieces, flags, real),
-        _ => Done::Real(real()),
+        // Nothing to send may still be an error to report.
+        _ => endpoint.family().take_error().map_or_else(|| Done::Real(real()), |errno| Done::Moved(Err(errno))),
     }
 }
 

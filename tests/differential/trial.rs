@@ -158,7 +158,8 @@ fn perform(case: &Case, kind: Kind) -> Result<String, String> {
         let alarms = ["mismatch", "hostile", "owner", "leaked", "ambiguous"];
         let raised: Vec<_> = alarms.into_iter().filter(|alarm| totals.reason(alarm) > 0).collect();
         if !raised.is_empty() || totals.invalid > 0 {
-            return Err(format!("alarms {raised:?} in {totals:#?}\n{said}"));
+            let broker = lab.broker.as_ref().map(slipstream_tests::Broker::report).unwrap_or_default();
+            return Err(format!("alarms {raised:?} in {totals:#?}\n{said}\n{broker}"));
         }
         if let Some(reason) = case.stays().filter(|_| waits)
             && (totals.reason(reason) == 0 || totals.moved_bytes > 0)

@@ -36,6 +36,11 @@ impl Broker {
         Self { running: broker, tool: tool.to_owned(), socket: socket.to_owned() }
     }
 
+    /// What it has written, for a failing test.
+    pub fn report(&self) -> String {
+        self.running.report()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running.pid()

@@ -15,7 +15,7 @@ use rustix::net::{RecvFlags, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// More packets than a socket's default buffer holds, however small.
 const QUEUE: usize = 1024;
@@ -60,18 +60,24 @@ impl Server {
                 Err(error) => Err(error.into()),
             };
             if let Err(fault) = result {
-                self.count_fault(&fault);
-                debug!(client = id.0, %fault, "hanging up");
+                self.count_fault(id, &fault);
                 self.hang_up(id);
                 return;
             }
         }
     }
 
-    fn count_fault(&mut self, fault: &Fault) {
+    fn count_fault(&mut self, id: ClientId, fault: &Fault) {
+        debug!(client = id.0, %fault, "hanging up");
         match fault {
             Fault::Receive(ReceiveError::Malformed(Malformed::Version(_))) => self.books.totals.other_version += 1,
-            Fault::Receive(ReceiveError::Malformed(_)) | Fault::Violation(_) => self.books.totals.invalid += 1,
+            Fault::Receive(ReceiveError::Malformed(_)) | Fault::Violation(_) => {
+                self.books.totals.invalid += 1;
+                if self.is_loud() {
+                    let pid = self.clients.get(&id).map(|client| client.pid);
+                    warn!(client = id.0, pid, %fault, "a client breaks the protocol");
+                }
+            }
             Fault::Receive(_) | Fault::Send(_) => {}
         }
     }

@@ -97,6 +97,12 @@ hooks! {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
         }
+        if let (Some(endpoint), Some(link)) = (endpoint, link)
+            && how != libc::SHUT_WR
+            && !link.has_recalled()
+        {
+            endpoint.stop_reading(link, fd);
+        }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
         if let (Some(endpoint), 0) = (endpoint, result)
             && how != libc::SHUT_WR
