@@ -98,6 +98,13 @@ impl Consumer<'_> {
         if follows || unread == 0 || answered { Leftover::Nothing } else { Leftover::Stranded }
     }
 
+    /// How much had been written to TCP when the sender last left it for the ring: what the kernel counts beyond has come
+    /// since. Untrusted.
+    pub fn switched_at(&self) -> u64 {
+        // Relaxed: written before the turn, which the caller has seen.
+        self.0.peer().producer.boundary[1].load(Ordering::Relaxed)
+    }
+
     /// Bytes that a sender that has departed left on TCP as well as in the ring; 0: it has not. Anyone, any time.
     #[inline]
     pub fn copied(&self) -> u64 {

@@ -380,9 +380,15 @@ impl Endpoint {
         self.family().lower();
     }
 
-    /// Whether bytes that this side left in the ring are still to be sent again.
-    pub fn is_owed(&self, link: &Link) -> bool {
-        link.consumer().leftover() == Leftover::Resent
+    /// How many bytes that this side left in the ring are still to come again, over TCP.
+    pub fn owed(&'static self, link: &Link) -> u64 {
+        let consumer = link.consumer();
+        if consumer.leftover() != Leftover::Resent {
+            return 0;
+        }
+        // What has come since the sender left TCP for the ring is some of them. The sender notes it a little later.
+        let again = tcp::received(self.descriptor(-1)).map_or(0, |all| all.saturating_sub(consumer.switched_at()));
+        u64::from(consumer.unread()).saturating_sub(again)
     }
 
     /// The last descriptor is about to be closed.
@@ -390,7 +396,7 @@ impl Endpoint {
         let fd = self.descriptor(-1);
         let unread = if link.has_recalled() {
             // What is on its way again may be for another image, or for who got the descriptor.
-            !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.is_owed(link)
+            !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.owed(link) > 0
         } else {
             link.consumer().unread() > 0
         };

@@ -279,7 +279,7 @@ pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
         let consumer = link.consumer();
         let in_ring = u64::from(consumer.unread());
         if link.has_recalled() {
-            return if endpoint.is_owed(link) { known + in_ring } else { known };
+            return known + endpoint.owed(link);
         }
         if consumer.copied() > 0 {
             // What a sender that departed has left is there twice.

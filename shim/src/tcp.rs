@@ -91,6 +91,13 @@ pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {
     }
 }
 
+/// Bytes that TCP has received so far, read or not; `None` when the kernel does not tell any more.
+pub fn received(fd: c_int) -> Option<u64> {
+    let info = info(fd).ok()?;
+    let fin = u64::from(AFTER_FIN.contains(&info.state));
+    (info.state != CLOSE).then(|| info.received.wrapping_sub(fin))
+}
+
 /// What TCP shows of its receiving end, without taking anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
