@@ -36,9 +36,11 @@ void bob(void)
 	say_poll("urgent", one.revents);
 	TRY(ioctl(fd, SIOCATMARK, &mark));
 	say("mark %d", mark);
+	TRY(sockatmark(fd));
 	say_bytes("up to the mark", in, TRY(recv(fd, in, 100, 0)));
 	TRY(ioctl(fd, SIOCATMARK, &mark));
 	say("mark %d", mark);
+	TRY(sockatmark(fd));
 	say_bytes("urgent", in, TRY(recv(fd, in, 10, MSG_OOB)));
 	TRY(recv(fd, in, 10, MSG_OOB));
 	say_bytes("after", in, TRY(recv(fd, in, 100, 0)));

@@ -40,6 +40,10 @@ static void state(int fd)
 	ask("keepalive", fd, SOL_SOCKET, SO_KEEPALIVE);
 	ask("low water", fd, SOL_SOCKET, SO_RCVLOWAT);
 	ask("no option", fd, SOL_SOCKET, 9999);
+	int unsent = -1;
+	settle_sent(fd);
+	TRY(ioctl(fd, SIOCOUTQNSD, &unsent));
+	say("unsent %d", unsent);
 	say("socket %d, at the mark %d", isfdtype(fd, S_IFSOCK), sockatmark(fd));
 }
 
