@@ -322,8 +322,12 @@ fn prepared(
     match fds.iter().filter(|fd| **fd >= 0).count() {
         // The kernel leaves out those for which the program has no numbers left.
         fewer if fewer < wanted => return Err(Reason::Descriptors),
-        given if given == wanted && descriptor::is(fd, endpoint) => {}
+        given if given == wanted => {}
         _ => return Err(Reason::Hostile),
+    }
+    if !descriptor::is(fd, endpoint) {
+        // Closed meanwhile, by another thread.
+        return Err(Reason::Gone);
     }
     let mut kept = [-1; 3];
     for (i, given) in fds.iter().skip(1).enumerate() {
