@@ -4,14 +4,14 @@
 static _Atomic int current = -1;
 static _Atomic bool stop;
 
-static void *looker(void *unused)
+static void *looker(void *looks)
 {
 	char in[64];
-	(void)unused;
 	while (!stop) {
 		int fd = atomic_load(&current);
 		if (fd >= 0)
 			recv(fd, in, sizeof in, MSG_DONTWAIT);
+		atomic_fetch_add((_Atomic long *)looks, 1);
 		sched_yield();
 	}
 	return NULL;
@@ -28,7 +28,8 @@ static int open_below_1000(void)
 void alice(void)
 {
 	int before = open_below_1000();
-	pthread_t threads[2] = {thread(looker, NULL), thread(looker, NULL)};
+	static _Atomic long looks[2];
+	pthread_t threads[2] = {thread(looker, &looks[0]), thread(looker, &looks[1])};
 	for (int i = 0; i < 30; i++) {
 		int fd = pair_up();
 		meet();
@@ -37,6 +38,10 @@ void alice(void)
 		MUST(close(fd));
 		meet();
 		atomic_store(&current, -1);
+		/* The number may be the next connection's: nobody looks at the old one any more. */
+		for (int looker = 0; looker < 2; looker++)
+			for (long seen = looks[looker]; looks[looker] < seen + 2;)
+				sched_yield();
 	}
 	stop = true;
 	for (int i = 0; i < 2; i++)

@@ -38,8 +38,9 @@ void alice(void)
 		while (round % 2 && take(0) < round)
 			MUST(send(fd, block, sizeof block, 0));
 		send_all(fd, "END!", 4);
-		close(fd);
+		MUST(shutdown(fd, SHUT_WR));
 		meet();
+		close(fd);
 	}
 	say("all rounds");
 }
