@@ -85,6 +85,10 @@ impl Server {
     fn handle(&mut self, id: ClientId, packet: Packet) -> Result<(), Fault> {
         self.books.totals.messages += 1;
         self.settle(id);
+        if !self.clients.contains_key(&id) {
+            // The last words of a process that has ended, and has just been forgotten.
+            return Ok(());
+        }
         let mut fds = packet.fds.into_iter();
         match packet.message {
             Message::Notice(Kind::Probe, _) => self.welcome_probe(id),
