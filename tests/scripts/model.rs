@@ -85,7 +85,7 @@ struct Set {
 /// A call that blocks.
 #[derive(Clone, Debug)]
 pub enum Blocked {
-    Recv { end: usize, size: i32, flags: i32, into: i32 },
+    Recv { slot: i32, end: usize, size: i32, flags: i32, into: i32 },
     Accept { listener: usize, slot: usize, nonblock: bool, cloexec: bool },
     Poll { slots: Vec<(usize, usize)>, events: i32 },
     Wait { set: usize },
@@ -246,7 +246,7 @@ impl Model {
         for actor in 0..ACTORS {
             let Some(pending) = &self.pending[actor] else { continue };
             let due = match &pending.blocked {
-                Blocked::Recv { end, size, flags, into } => {
+                Blocked::Recv { end, size, flags, into, .. } => {
                     !self.ends[*end].held && matches!(self.outcome(*end, *size, *flags, *into, true), Outcome::Takes(_))
                 }
                 Blocked::Accept { listener, .. } => !self.queue[*listener].is_empty(),
@@ -267,7 +267,7 @@ impl Model {
     fn returns(&mut self, actor: Actor, pending: Pending) {
         let process = process_of(actor);
         match pending.blocked {
-            Blocked::Recv { end, size, flags, into } => {
+            Blocked::Recv { end, size, flags, into, .. } => {
                 if let Outcome::Takes(count) = self.outcome(end, size, flags, into, true) {
                     self.ends[end].unread -= count;
                 } else if flags & libc::MSG_PEEK == 0 {

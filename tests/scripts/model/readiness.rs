@@ -38,6 +38,7 @@ impl Model {
                 let set = self.set_at(process, set)?;
                 let end = self.end_at(process, slot)?;
                 self.calm(end)?;
+                self.unwatched(end)?;
                 if self.sets[set].stale || events & !0x4000_0000 & !(0x2007 | libc::EPOLLET) != 0 {
                     return None;
                 }

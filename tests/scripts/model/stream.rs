@@ -40,7 +40,7 @@ impl Model {
                 }
                 match outcome {
                     Outcome::Blocks if size == 0 => return None,
-                    Outcome::Blocks => return Some(Some(Blocked::Recv { end, size, flags, into })),
+                    Outcome::Blocks => return Some(Some(Blocked::Recv { slot, end, size, flags, into })),
                     Outcome::Takes(count) => self.ends[end].unread -= count,
                 }
             }
