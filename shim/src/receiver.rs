@@ -71,6 +71,7 @@ pub fn receive(
     let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
     let mut last_peek = false;
+    let mut interrupted = false;
     loop {
         if link.has_recalled() {
             // Recalled while we waited: the kernel serves the rest.
@@ -136,8 +137,15 @@ pub fn receive(
         }
         // With part of it done any signal ends the call, whatever its handler says of restarting.
         let part = pieces.done() > 0 || empty.peek.is_some();
-        match patience.wait(endpoint, fd, link, &empty, request.seen_marks, part) {
-            Ok(woken) => request.look = empty.on_tcp || woken == Woken::Tick,
+        let waited = match interrupted {
+            true => Err(Errno(libc::EINTR)),
+            false => patience.wait(endpoint, fd, link, &empty, request.seen_marks, part),
+        };
+        match waited {
+            Ok(woken) => {
+                request.look = empty.on_tcp || woken == Woken::Tick;
+                interrupted = woken == Woken::Last;
+            }
             // No descriptors to wait with: TCP needs none.
             Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINVAL)) => {
                 recall::detach(endpoint, Reason::Descriptors)
@@ -490,6 +498,7 @@ impl Patience {
         let deadline = self.deadline.or(strict.then_some(u64::MAX));
         match wait::spin(link, deadline, deadline.is_some(), found) {
             Spun::Found => return Ok(Woken::Look),
+            Spun::FoundLast => return Ok(Woken::Last),
             Spun::Interrupted => return Err(Errno(libc::EINTR)),
             Spun::NotFound => {}
         }

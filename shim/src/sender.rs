@@ -94,7 +94,7 @@ pub fn send(
             Ok(Step::Full) => {
                 fresh = false;
                 let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
-                if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space) == wait::Spun::Found {
+                if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space).has_found() {
                     continue;
                 }
                 let now = kernel::now_ns();

@@ -43,8 +43,11 @@ pub fn written(fd: c_int, connector: bool) -> Option<u64> {
     let unsent = kernel::ioctl_int(fd, SIOCOUTQNSD).ok()?;
     // While something is in flight, its acknowledgement sends what Nagle or MSG_MORE holds back; otherwise only the
     // program's next write to TCP would.
-    if unsent != 0 && (info(fd).ok()?.unacked == 0 || is_corked(fd)) {
-        return None;
+    if unsent != 0 {
+        if info(fd).ok()?.unacked == 0 || is_corked(fd) {
+            return None;
+        }
+        push(fd);
     }
     loop {
         // Two questions make one answer when nothing was acknowledged between.
@@ -72,6 +75,17 @@ pub fn has_room(fd: c_int, len: u64) -> bool {
     }
     // Twice, because what holds the bytes is counted too.
     u64::from(info[SNDBUF].saturating_sub(info[WMEM_QUEUED])) >= 2 * len + 4096
+}
+
+/// Sends what Nagle or MSG_MORE holds back, as the next write would: setting TCP_NODELAY does, even where it is set.
+fn push(fd: c_int) {
+    let mut delay: c_int = 1;
+    if kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &mut delay).is_ok() {
+        let _ = kernel::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32);
+        if delay == 0 {
+            let _ = kernel::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &0i32);
+        }
+    }
 }
 
 /// Bytes read from TCP so far. Exact while no one reads. `counted` is the caller's own count, for a connection that has

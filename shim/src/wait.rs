@@ -30,15 +30,26 @@ pub enum Woken {
     Look,
     /// Look again, and at TCP too.
     Tick,
+    /// Look again; where nothing is found the call ends: a handler has run.
+    Last,
 }
 
 /// What a spin came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spun {
     Found,
+    /// Perhaps; and a handler has run that ends the call.
+    FoundLast,
     NotFound,
     /// A handler has run that ends the call.
     Interrupted,
+}
+
+impl Spun {
+    /// Whether what was waited for is there.
+    pub fn has_found(self) -> bool {
+        matches!(self, Self::Found | Self::FoundLast)
+    }
 }
 
 /// A few looks, without a system call.
@@ -76,7 +87,8 @@ pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -
     let mask = kernel::block_signals();
     let result = spin_while_masked(deadline, mask, found);
     match deliver(mask, strict) {
-        _ if result => Spun::Found,
+        true if result => Spun::FoundLast,
+        false if result => Spun::Found,
         true => Spun::Interrupted,
         false => Spun::NotFound,
     }
@@ -238,8 +250,9 @@ pub fn sleep_on_tcp(
     let interrupted = deliver(mask, deadline.is_some());
     // The cancellation's signal may have been among those held back.
     real::test_cancel();
-    if interrupted && result != Ok(Woken::Look) || result == Err(Errno(libc::EINTR)) {
-        return Err(Errno(libc::EINTR));
+    match result {
+        Ok(Woken::Look) if interrupted => Ok(Woken::Last),
+        _ if interrupted => Err(Errno(libc::EINTR)),
+        result => result,
     }
-    result
 }
