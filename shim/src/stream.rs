@@ -3,7 +3,7 @@
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
 use crate::hooks::LOWEST;
-use crate::kernel::Errno;
+use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::prefix::Direction;
 use crate::readiness::levels;
@@ -270,6 +270,12 @@ pub fn follow_suit(fd: c_int) {
         }
         endpoint.unpin();
     }
+}
+
+/// Whether nothing is left but an error, which waits. (SO_ERROR would take it.)
+pub fn has_failed(fd: c_int) -> bool {
+    let in_tcp = || kernel::ioctl_int(fd, libc::FIONREAD).map_or(0, |bytes| bytes as u64);
+    kernel::poll_now(fd, 0) & libc::POLLERR != 0 && unread_bytes(fd, in_tcp()) == 0
 }
 
 /// Bytes received and not read, where the kernel knows of `known`.

@@ -54,6 +54,14 @@ void alice(void)
 		TRY(recv(fd, in, 1, 0));
 		TRY(close(fd));
 	}
+	/* Once it is told: the bytes, message by message. */
+	int more = broken();
+	struct mmsghdr two[3] = {{.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}},
+				 {.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}},
+				 {.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}}};
+	say("error %s", errno_name(question(more)));
+	TRY(recvmmsg(more, two, 3, 0, NULL));
+	TRY(close(more));
 	/* The error of an emulated call is its own. */
 	int fd = pair_up(), pipes[2], low = 10;
 	MUST(pipe(pipes));
@@ -66,7 +74,7 @@ void alice(void)
 
 void bob(void)
 {
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 7; i++) {
 		int fd = pair_up();
 		send_all(fd, "0123456789", 10);
 		settle_readable(fd, 6);

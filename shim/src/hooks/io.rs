@@ -170,6 +170,10 @@ hooks! {
         let start = kernel::now_ns();
         let mut flags = flags;
         for i in 0..count.min(1024) as usize {
+            if i > 0 && stream::has_failed(fd) {
+                // The error is for the next call.
+                return i as c_int;
+            }
             // SAFETY: the program's array of `count`.
             let message = unsafe { &mut *messages.add(i) };
             // SAFETY: a valid header of the program's.
