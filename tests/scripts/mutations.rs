@@ -181,6 +181,9 @@ pub fn hunt(names: &[&str]) -> Result<(), String> {
         let found = told.lines().find_map(|line| line.strip_prefix("found "));
         match found {
             Some(found) => println!("{}: found {found}", mutation.name),
+            None if !played.status.success() => {
+                return Err(format!("{}: {}", mutation.name, String::from_utf8_lossy(&played.stderr)));
+            }
             None => {
                 println!("{}: NOT found in {ENOUGH} scripts", mutation.name);
                 missed.push(mutation.name);
@@ -195,10 +198,10 @@ fn build(root: &Path, tree: &Path, target: &Path, mutation: &Mutation) -> Result
     let error = |error: std::io::Error| format!("{}: {error}", mutation.name);
     let _ = std::fs::remove_dir_all(tree);
     std::fs::create_dir_all(tree).map_err(error)?;
-    // What git knows and what is new, without what was built.
+    // What git knows and what is new, without what was built; with new times, or cargo would take what the last bug left.
     let copied = Command::new("sh")
         .arg("-c")
-        .arg(r#"git -C "$0" ls-files -z -co --exclude-standard | tar -C "$0" --null -cf - -T - | tar -C "$1" -xf -"#)
+        .arg(r#"git -C "$0" ls-files -z -co --exclude-standard | tar -C "$0" --null -cf - -T - | tar -C "$1" -xmf -"#)
         .args([root, tree])
         .status()
         .map_err(error)?;
@@ -212,9 +215,6 @@ fn build(root: &Path, tree: &Path, target: &Path, mutation: &Mutation) -> Result
         .args(["build", "--release", "--locked", "-q", "-p", "slipstream-shim"])
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", target)
-        // Quickly built is enough.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         // A bug may leave something unused.
         .env("RUSTFLAGS", "--cap-lints=warn")
         .output()

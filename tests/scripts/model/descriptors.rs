@@ -86,6 +86,10 @@ impl Model {
                     6 => {
                         self.unwatched(end)?;
                         self.settle(process, end, true, &mut before.orders)?;
+                        // What is in the ring is given out as it is (docs/compatibility.md).
+                        if value > 1 && self.ends[end].unread > 0 {
+                            return None;
+                        }
                         self.ends[end].lowat = value;
                         self.changed(end);
                     }
