@@ -165,6 +165,13 @@ impl Consumer<'_> {
         behind.then(|| peer.boundary[0].load(Ordering::Relaxed))
     }
 
+    /// Whether the sender has been in the ring and left it again while reading is still on the TCP before it. Under the lock.
+    pub fn is_left(&self) -> bool {
+        let (own, peer) = (self.followed(), &self.0.peer().producer);
+        // Acquire as in `look`: the ring holds all that it will.
+        Carrier::of(own) == Carrier::Tcp && peer.turn.load(Ordering::Acquire) == own.wrapping_add(2)
+    }
+
     /// Notes that `bytes` have been read from TCP in all. Under the lock.
     pub fn note_taken(&self, bytes: u64) {
         // Relaxed: own word, under the lock.

@@ -61,6 +61,29 @@ impl<'a> Pieces<'a> {
         Pieces { pieces: self.pieces, total: self.total, done: self.done + more }
     }
 
+    /// Peeks at a socket whose first `before` bytes are the next ones here, and whose others belong `gap` bytes behind them;
+    /// how many of those there are.
+    pub fn peek_around(&self, fd: c_int, before: usize, gap: usize, flags: c_int) -> usize {
+        let mut runs = [const { libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 } }; 32];
+        let mut count = 0;
+        let mut add = |address: *mut u8, len: usize| {
+            if let Some(run) = runs.get_mut(count) {
+                *run = libc::iovec { iov_base: address.cast(), iov_len: len };
+                count += 1;
+            }
+        };
+        // The same bytes to the same places again.
+        self.each(before.min(self.left()), |_, address, len| add(address, len));
+        let rest = self.behind(before + gap);
+        rest.each(rest.left(), |_, address, len| add(address, len));
+        // SAFETY: zeroes are a valid msghdr.
+        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+        message.msg_iov = runs.as_mut_ptr();
+        message.msg_iovlen = count;
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
+        kernel::recvmsg(fd, &mut message, flags).unwrap_or(0).saturating_sub(before)
+    }
+
     /// Receives up to `len` of the bytes left from a socket.
     pub fn receive(&self, fd: c_int, len: usize, flags: c_int) -> kernel::Result<usize> {
         self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))

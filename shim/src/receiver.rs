@@ -175,14 +175,25 @@ fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pie
     }
 }
 
-/// A peek that has seen the `seen` last bytes of TCP goes on in the ring, to which the sender has switched. Under the lock.
-fn peek_ahead(endpoint: &Endpoint, link: &Link, pieces: &Pieces, seen: usize) -> Result<usize, Broken> {
+/// A peek that has seen the `before` bytes of TCP up to the ring goes on there, and behind it; how far. Under the lock.
+fn peek_beyond(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    before: usize,
+    flags: c_int,
+) -> Result<usize, Broken> {
     let consumer = link.consumer();
-    let len = (pieces.left() - seen).min(consumer.unread() as usize);
-    if len == 0 {
-        return Ok(0);
-    }
-    carrier::drain(endpoint, &consumer, consumer.head(), len, &pieces.behind(seen), libc::MSG_PEEK)
+    // In this order: a sender that has left the ring puts nothing more into it.
+    let left = consumer.is_left();
+    let in_ring = consumer.unread() as usize;
+    let rest = pieces.behind(before);
+    let len = rest.left().min(in_ring);
+    let seen = if len == 0 { 0 } else { carrier::drain(endpoint, &consumer, consumer.head(), len, &rest, flags)? };
+    // Not where TCP has a copy of what the ring has.
+    let more = left && seen == in_ring && seen < rest.left() && consumer.copied() == 0;
+    Ok(seen + if more { pieces.peek_around(fd, before, seen, flags) } else { 0 })
 }
 
 /// Where a call found nothing (more), and so what it waits for.
@@ -386,29 +397,37 @@ fn on_tcp(
     if let Some(errno) = endpoint.family().take_error() {
         return Ok(Some(Step::Failed(errno)));
     }
-    let before = consumer.look()?;
     let want = pieces.left();
+    // Where the ring begins, as a distance from here; `None`: here, and the turn is followed.
+    let boundary = |turn, until: Option<u64>| -> Result<Option<usize>, Broken> {
+        let Some(until) = until else { return Ok(Some(usize::MAX)) };
+        let consumed = tcp::consumed(fd, Some(consumer.taken())).ok_or(Broken)?;
+        if consumed < until {
+            return Ok(Some(usize::try_from(until - consumed).unwrap_or(usize::MAX)));
+        }
+        if consumer.follow(turn).is_ok() {
+            endpoint.wake_own(link);
+        }
+        Ok(None)
+    };
+    // Before the look, which takes the error that waits behind what is in the ring.
+    let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
+    if boundary(turn, until)?.is_none() {
+        return Ok(None);
+    }
     // With part of the bytes received, the error that may wait is for the next call, whichever that is.
-    if pieces.done() > 0 && matches!(before, Look::Tcp { until: None, .. }) && tcp::has_only_ended(fd) {
+    if pieces.done() > 0 && until.is_none() && tcp::has_only_ended(fd) {
         return Ok(Some(Step::Ended));
     }
-    let end = match before {
-        Look::Tcp { .. } => tcp::look(fd, want),
-        _ => return Ok(None),
-    };
+    let end = tcp::look(fd, want);
     // What the sender said before these bytes is visible now that they are.
     let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
-    let mut limit = usize::MAX;
-    if let Some(until) = until {
-        let consumed = tcp::consumed(fd, Some(consumer.taken())).ok_or(Broken)?;
-        if consumed >= until {
-            if consumer.follow(turn).is_ok() {
-                endpoint.wake_own(link);
-            }
-            return Ok(None);
+    let Some(limit) = boundary(turn, until)? else {
+        if let End::Error(errno) = end {
+            endpoint.held_error.store(errno.0, Ordering::Relaxed);
         }
-        limit = usize::try_from(until - consumed).unwrap_or(usize::MAX);
-    }
+        return Ok(None);
+    };
     if matches!(end, End::Fin | End::Error(_)) {
         endpoint.ending.store(1, Ordering::Relaxed);
     }
@@ -424,14 +443,14 @@ fn on_tcp(
     };
     let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
     Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {
-        // At the boundary the ring has more, perhaps.
+        // At the boundary the ring has more, perhaps: for a peek, which stays where it is, now.
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
                 consumer.note_taken(consumer.taken() + n as u64);
                 Step::Took(n, until.is_some())
             } else {
                 request.on_tcp = n;
-                let behind = if n == limit { peek_ahead(endpoint, link, pieces, n)? } else { 0 };
+                let behind = if n == limit { peek_beyond(endpoint, fd, link, pieces, n, request.flags)? } else { 0 };
                 Step::Took(n + behind, until.is_some())
             }
         }
