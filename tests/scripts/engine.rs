@@ -1,15 +1,6 @@
-//! The same script over plain TCP and under the shim, and what differs.
-//!
-//! What is compared is what `runner` says of each call, as it is: the model has seen to it that there is one outcome. Three
-//! rules stand between a difference and a verdict:
-//!
-//! - *Order within a set.* What one epoll_wait reports is sorted by the registrations' data (readiness.c): the order is the
-//!   kernel's own business.
-//! - *Counts of bulk.* `fill`, `drain`, `pump`, `lead` and `echo` say sums and the state at the end: how much one call of many
-//!   takes depends on buffers, which docs/compatibility.md says differ.
-//! - *The kernel's own freedom.* A script that differs is played over plain TCP again: if the kernel itself ever says what the
-//!   shim said, in all steps together, it is no difference. It is counted, since a script with two outcomes tests less.
+//! The same script over plain TCP and under the shim, side by side, and a verdict (compare.rs).
 
+use crate::compare::{difference, is_same, listing};
 use crate::plan::Plan;
 use crate::script::Step;
 use crate::world::{Outcome, PATIENCE, Settings, World};
@@ -107,11 +98,11 @@ impl Engine {
         }
         let mut verdict = Verdict::Same;
         for place in 1..all {
-            if outcomes[place] == outcomes[0] {
+            if is_same(steps, &outcomes[0], &outcomes[place]) {
                 continue;
             }
             let report = difference(&plan, &outcomes[0], &outcomes[place]);
-            let equal = (0..AGAIN).any(|_| self.play(&plan, settings, 0, 1)[0] == outcomes[place]);
+            let equal = (0..AGAIN).any(|_| is_same(steps, &self.play(&plan, settings, 0, 1)[0], &outcomes[place]));
             if !equal {
                 // What else went wrong in those processes is unknown.
                 self.renew();
@@ -121,25 +112,4 @@ impl Engine {
         }
         verdict
     }
-}
-
-/// Each step with what it said.
-pub fn listing(plan: &Plan, outcome: &Outcome) -> String {
-    plan.lines.iter().zip(&outcome.said).map(|(line, said)| format!("  {line} ->{said}\n")).collect()
-}
-
-/// The same for two outcomes.
-pub fn difference(plan: &Plan, plain: &Outcome, shimmed: &Outcome) -> String {
-    let mut text = String::new();
-    for ((line, plain), shimmed) in plan.lines.iter().zip(&plain.said).zip(&shimmed.said) {
-        if plain == shimmed {
-            text += &format!("  {line} ->{plain}\n");
-        } else {
-            text += &format!("- {line} ->{plain}\n+ {line} ->{shimmed}\n");
-        }
-    }
-    if let Some(why) = &shimmed.broken {
-        text += &format!("+ {why}\n");
-    }
-    text
 }

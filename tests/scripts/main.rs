@@ -11,6 +11,7 @@
 //! `cargo test -p slipstream-tests --test scripts -- ARGUMENTS`. What is found is written to the target's folder
 //! `tmp/scripts/found`; put it into `kept/` once it is mended.
 
+mod compare;
 mod engine;
 mod generate;
 mod model;
@@ -166,9 +167,9 @@ fn file(engine: &mut Engine, path: &Path, tally: &mut Tally, shows: bool) -> Res
     engine.renew();
     if shows {
         let outcomes = engine.play(&plan, settings, 0, MODES.len());
-        println!("{}:\n{}", path.display(), engine::listing(&plan, &outcomes[0]));
+        println!("{}:\n{}", path.display(), compare::listing(&plan, &outcomes[0]));
         for (mode, outcome) in MODES.iter().zip(&outcomes).skip(1) {
-            println!("{}:\n{}", mode.name(), engine::difference(&plan, &outcomes[0], outcome));
+            println!("{}:\n{}", mode.name(), compare::difference(&plan, &outcomes[0], outcome));
         }
     }
     judge(engine, &path.display().to_string(), &steps, settings, tally);

@@ -34,7 +34,8 @@ impl Model {
                 }
                 let outcome = self.outcome(end, size, flags, into, false);
                 // A reader that waits for all of it, and gets it, needs no settling: it waits.
-                let waits = flags & libc::MSG_WAITALL != 0 && matches!(outcome, Outcome::Takes(_));
+                let waits = flags & libc::MSG_WAITALL != 0
+                    && matches!(self.outcome(end, size, flags, into, true), Outcome::Takes(_));
                 if !waits || self.ends[end].new_end {
                     self.settle(process, end, true, &mut before.orders)?;
                 }
