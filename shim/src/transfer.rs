@@ -46,6 +46,10 @@ fn splice_on(
         // Look, hand on what the pipe takes, and only then take it. SPLICE_F_NONBLOCK is the pipe's: the socket has its own
         // flag.
         let round = |moved: usize| -> Result<usize, Errno> {
+            if moved > 0 && link.consumer().unread() == 0 && kernel::ioctl_int(input, libc::FIONREAD) == Ok(0) {
+                // The end, and an error with it, is for the next call.
+                return Ok(0);
+            }
             let waits = moved == 0 && flags & libc::SPLICE_F_NONBLOCK == 0;
             let free = held::during(Obligation::Call(endpoint), || room_of(pipe, waits))?;
             let room = [libc::iovec { iov_base: at.cast(), iov_len: free.min(len - moved) }];

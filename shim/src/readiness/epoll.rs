@@ -467,7 +467,11 @@ pub fn wait(
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
-    if let Some(found) = set.locked(|| set.look(epoll, events))
+    let mut look = set.locked(|| set.look(epoll, events));
+    if look == Some(0) && set.release_recalled() {
+        look = set.locked(|| set.look(epoll, events));
+    }
+    if let Some(found) = look
         && (found > 0 || (timeout == Some(0) && mask.is_none()))
     {
         set.leave_to_sleepers();
@@ -543,15 +547,17 @@ fn wait_blocked(
 }
 
 impl Set {
-    /// Gives back the registrations of members that another holder has recalled.
-    fn release_recalled(&self) {
-        if self.recalled.swap(0, Ordering::Relaxed) != 0 {
+    /// Gives back the registrations of members that another holder has recalled; whether there were any.
+    fn release_recalled(&self) -> bool {
+        let any = self.recalled.swap(0, Ordering::Relaxed) != 0;
+        if any {
             descriptor::for_each_endpoint(|endpoint| {
                 if endpoint.link().is_some_and(|link| link.has_recalled()) {
                     release(endpoint);
                 }
             });
         }
+        any
     }
 
     /// One look at everything. Under the lock.
