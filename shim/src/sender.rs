@@ -267,7 +267,7 @@ fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool
 fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) -> Result<bool, Broken> {
     let producer = link.producer();
     // Without room for the copy the peer must do with the ring.
-    if for_good && tcp::has_room(fd, producer.unread()) {
+    if for_good && tcp::can_send(fd) && tcp::has_room(fd, producer.unread()) {
         if let Some(Departure { position, copy, wake }) = producer.try_depart()? {
             endpoint.deliver(link, wake);
             return if recall::send_copy(fd, link, position, copy) { Ok(true) } else { Err(Broken) };

@@ -27,7 +27,10 @@ const _: () = assert!(core::mem::offset_of!(Info, unacked) == 24 && core::mem::o
 
 /// States in which the peer's FIN has been received: it counts as one byte of `received`.
 const AFTER_FIN: [u8; 4] = [6, 8, 9, 11]; // TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
+/// States in which this side has sent its FIN.
+const OWN_FIN: [u8; 5] = [4, 5, 6, 9, 11]; // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
 const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
 const CLOSE: u8 = 7;
 
 fn info(fd: c_int) -> Result<Info> {
@@ -61,6 +64,16 @@ pub fn written(fd: c_int, connector: bool) -> Option<u64> {
             return Some((before.acked + queued as u64).wrapping_sub(u64::from(connector)));
         }
     }
+}
+
+/// Whether this side has ended its sending.
+pub fn has_sent_fin(fd: c_int) -> bool {
+    info(fd).is_ok_and(|info| OWN_FIN.contains(&info.state))
+}
+
+/// Whether TCP can send at all. (To try would take the error that waits.)
+pub fn can_send(fd: c_int) -> bool {
+    info(fd).is_ok_and(|info| matches!(info.state, ESTABLISHED | CLOSE_WAIT))
 }
 
 /// Whether TCP takes `len` bytes at once, as far as this side's buffer decides it.

@@ -3,7 +3,7 @@
 use crate::endpoint::Phase;
 use crate::hooks::LOWEST;
 use crate::hooks::io::hooks;
-use crate::{descriptor, kernel, real, sender, stream};
+use crate::{descriptor, kernel, real, sender, stream, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use libc::{sockaddr, socklen_t};
@@ -88,6 +88,18 @@ hooks! {
     fn shutdown(fd: c_int, how: c_int) -> c_int {
         let endpoint = descriptor::pin(fd);
         let link = endpoint.and_then(|endpoint| endpoint.link());
+        if let (Some(endpoint), Some(link)) = (endpoint, link) {
+            let was_shut = endpoint.family().shut.load(Ordering::Relaxed) != 0;
+            let ends = match how {
+                libc::SHUT_RDWR => true,
+                libc::SHUT_WR => was_shut,
+                _ => tcp::has_sent_fin(fd),
+            };
+            // With both sides shut TCP answers whatever comes with a reset: also the copy of what is here already.
+            if ends {
+                link.mark_closed();
+            }
+        }
         if let (Some(endpoint), Some(link)) = (endpoint, link)
             && how != libc::SHUT_RD
         {
