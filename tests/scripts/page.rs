@@ -34,7 +34,8 @@ pub struct Actor {
     done: AtomicU32,
     pub pid: AtomicU32,
     pub tid: AtomicU32,
-    unused: u32,
+    /// Signals that its handlers have seen.
+    pub handled: AtomicU32,
 }
 
 #[repr(C)]

@@ -46,8 +46,10 @@ static void on_signal(int number)
 {
 	if (number == SIGPIPE)
 		pipes++;
-	else
+	else {
 		signals[number == SIGUSR2]++;
+		page->actor[self].handled++;
+	}
 }
 
 static void say_signals(void)

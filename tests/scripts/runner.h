@@ -48,7 +48,7 @@ struct actor {
 	_Atomic uint32_t started; /* equals go: the call is about to be made */
 	_Atomic uint32_t done;    /* equals go: all of them are done */
 	_Atomic uint32_t pid, tid;
-	uint32_t unused;
+	_Atomic uint32_t handled; /* signals */
 };
 
 struct page {

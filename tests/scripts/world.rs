@@ -167,10 +167,15 @@ impl World {
                     return Ok(());
                 }
                 let (pid, tid) = (self.pid(actor), self.tid(actor));
+                let handled = || self.page.actor(actor).handled.load(std::sync::atomic::Ordering::SeqCst);
+                let before = handled();
                 // SAFETY: plain system call on a thread that is asleep in a call.
                 unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, number) };
-                // What restarts is asleep again; what does not is joined next.
-                std::thread::yield_now();
+                // What comes next comes after the signal.
+                let begun = Instant::now();
+                while handled() == before && begun.elapsed() < self.patience {
+                    std::thread::sleep(Duration::from_micros(50));
+                }
                 Ok(())
             }
         }

@@ -69,6 +69,13 @@ impl Model {
         {
             return None;
         }
+        // A receive that waits for all has taken what there was.
+        if let Some(Pending { blocked: Blocked::Recv { end, flags, .. }, .. }) = &blocked
+            && flags & libc::MSG_WAITALL != 0
+            && flags & libc::MSG_PEEK == 0
+        {
+            self.ends[*end].unread = 0;
+        }
         for slot in open {
             self.drop_slot(process, slot);
         }
