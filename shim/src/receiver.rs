@@ -91,7 +91,7 @@ pub fn receive(
                 continue;
             }
             Step::Took(n, more) => {
-                let behind = peek_behind(endpoint, fd, link, pieces, n);
+                let behind = peek_behind(endpoint, fd, link, pieces, n, flags);
                 let n = n + behind;
                 // A peek that waits for all: until the peer has published more.
                 let waits = n < goal && !last_peek;
@@ -158,13 +158,25 @@ pub fn receive(
 }
 
 /// A peek that has seen the `seen` last bytes of the ring goes on in TCP, where the sender has gone back to.
-fn peek_behind(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, seen: usize) -> usize {
+fn peek_behind(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &Pieces,
+    seen: usize,
+    flags: c_int,
+) -> usize {
     let consumer = link.consumer();
-    if seen == pieces.left() || consumer.goes_back_at() != Some(consumer.head() + seen as u64) {
+    let socket = endpoint.descriptor(fd);
+    if seen == pieces.left()
+        || consumer.goes_back_at() != Some(consumer.head() + seen as u64)
+        // Where there is nothing a peek would take the error that waits.
+        || kernel::ioctl_int(socket, libc::FIONREAD) == Ok(0)
+    {
         return 0;
     }
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    let peek = |pieces: &Pieces| pieces.receive(endpoint.descriptor(fd), usize::MAX, flags).unwrap_or(0);
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
+    let peek = |pieces: &Pieces| pieces.receive(socket, usize::MAX, flags).unwrap_or(0);
     if consumer.copied() == 0 {
         peek(&pieces.behind(seen))
     } else if levels::has_void(endpoint, link, fd) {

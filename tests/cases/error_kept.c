@@ -54,6 +54,11 @@ void alice(void)
 		TRY(recv(fd, in, 1, 0));
 		TRY(close(fd));
 	}
+	/* Behind a peek. */
+	int peeked = broken();
+	TRY(recv(peeked, in, 20, MSG_PEEK | MSG_DONTWAIT));
+	say("error %s", errno_name(question(peeked)));
+	TRY(close(peeked));
 	/* Once it is told: the bytes, message by message. */
 	int more = broken();
 	struct mmsghdr two[3] = {{.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}},
@@ -74,7 +79,7 @@ void alice(void)
 
 void bob(void)
 {
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		int fd = pair_up();
 		send_all(fd, "0123456789", 10);
 		settle_readable(fd, 6);

@@ -56,6 +56,7 @@ void alice(void)
 		say_bytes("wait", in, TRY(recv(fd, in, 1900, MSG_PEEK | MSG_WAITALL)));
 		say_bytes("some", in, TRY(recv(fd, in, 650, MSG_PEEK)));
 		TRY(recv(fd, NULL, 5000, MSG_PEEK | MSG_TRUNC));
+		TRY(recv(fd, NULL, 1900, MSG_PEEK | MSG_TRUNC | MSG_WAITALL));
 		say_bytes("take", in, TRY(recv(fd, in, 1900, MSG_WAITALL)));
 		meet();
 		TRY(recv(fd, in, 1, MSG_PEEK));
