@@ -344,8 +344,10 @@ void do_pump(const int32_t *arg)
 /* Writes without blocking until nothing more is taken; how much that is is the carrier's own. */
 void do_fill(const int32_t *arg)
 {
-	int fd = slots[arg[0]], end = arg[7], quiet = 0;
-	while (quiet < 20) {
+	int fd = slots[arg[0]], end = arg[7], quiet = 0, rounds = 0;
+	struct pollfd one = {fd, POLLOUT, 0};
+	/* The kernel may find some more room for a while. */
+	while (quiet < 20 || (poll(&one, 1, 0) > 0 && rounds++ < 100)) {
 		fill(buffer(), arg[1], end, page->written[end]);
 		long count = send(fd, buffer(), arg[1], MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (count > 0) {
@@ -360,7 +362,6 @@ void do_fill(const int32_t *arg)
 			return;
 		}
 	}
-	struct pollfd one = {fd, POLLOUT, 0};
 	say(" full: %d", poll(&one, 1, 0));
 }
 

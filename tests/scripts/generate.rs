@@ -275,8 +275,8 @@ impl Generator {
         match self.random.up_to(100) {
             0..22 => self.propose_send(actor, slot),
             22..44 => self.propose_recv(actor, slot, end),
-            44..54 => self.propose_poll(actor, process, slot),
-            54..70 => self.propose_epoll(actor, process, slot),
+            44..52 => self.propose_poll(actor, process, slot),
+            52..70 => self.propose_epoll(actor, process, slot),
             70..74 => {
                 let what = self.random.pick(&[0, 0, 1, 2, 3, 4]);
                 self.make(actor, Call::Ask { slot, what });
@@ -393,6 +393,10 @@ impl Generator {
         } else {
             let (ms, form) = (self.random.pick(&[0, 0, 0, 2, -1, -1]), self.random.up_to(3) as i32);
             self.make(actor, Call::Wait { set, most: 16, ms, form });
+            // What was told once is told again, or is not.
+            for _ in 0..self.random.up_to(4) {
+                self.make(actor, Call::Wait { set, most: 16, ms: 0, form });
+            }
         }
     }
 

@@ -168,11 +168,15 @@ pub fn hunt(names: &[&str]) -> Result<(), String> {
     let wanted = |mutation: &&Mutation| names.is_empty() || names.iter().any(|name| mutation.name.contains(name));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().map_err(|error| error.to_string())?;
     let place = crate::runner::folder().join("mutations");
+    // The file may be replaced by a later build while this runs.
+    let own = place.join("scripts");
+    std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
+    std::env::current_exe().and_then(|exe| std::fs::copy(exe, &own)).map_err(|error| error.to_string())?;
     let mut missed = Vec::new();
     for mutation in LIST.iter().filter(wanted) {
         let tree = place.join("tree");
         let bin = build(&root, &tree, &place.join("target"), mutation)?;
-        let played = Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
+        let played = Command::new(&own)
             .args(["--until-found", &format!("0..{ENOUGH}")])
             .env("SLIPSTREAM_BIN", bin)
             .output()
