@@ -436,7 +436,7 @@ fn on_tcp(
     let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
     let Some(limit) = boundary(turn, until)? else {
         if let End::Error(errno) = end {
-            endpoint.held_error.store(errno.0, Ordering::Relaxed);
+            endpoint.family().hold_error(errno);
         }
         return Ok(None);
     };

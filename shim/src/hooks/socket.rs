@@ -96,8 +96,8 @@ hooks! {
                 _ => tcp::has_sent_fin(fd),
             };
             // With both sides shut TCP answers whatever comes with a reset: also the copy of what is here already.
-            if ends {
-                link.mark_closed();
+            if ends && !link.has_recalled() {
+                endpoint.stop_reading(link, fd);
             }
         }
         if let (Some(endpoint), Some(link)) = (endpoint, link)
@@ -108,12 +108,6 @@ hooks! {
             // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
-        }
-        if let (Some(endpoint), Some(link)) = (endpoint, link)
-            && how != libc::SHUT_WR
-            && !link.has_recalled()
-        {
-            endpoint.stop_reading(link, fd);
         }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
         if let (Some(endpoint), 0) = (endpoint, result)

@@ -95,18 +95,20 @@ impl Model {
     }
 
     pub(super) fn signal(&mut self, actor: Actor, interrupts: bool) -> Option<()> {
+        let open = self.slots[process_of(actor)];
         let pending = self.pending[actor].as_mut()?;
         if !pending.asleep || pending.due {
             return None;
         }
         let ends = match &pending.blocked {
-            Blocked::Recv { end, flags, .. } => {
+            Blocked::Recv { slot, end, flags, .. } => {
                 let part = flags & libc::MSG_WAITALL != 0 && self.ends[*end].unread > 0;
                 if part && self.ends[*end].new_data {
                     return None;
                 }
-                // What begins anew looks at O_NONBLOCK anew.
-                if !interrupts && self.ends[*end].nonblock {
+                // What begins anew looks at its descriptor and at O_NONBLOCK anew.
+                let same = open[*slot as usize].is_some_and(|open| open.thing == Thing::End(*end));
+                if !interrupts && (self.ends[*end].nonblock || !same) {
                     return None;
                 }
                 interrupts || part
