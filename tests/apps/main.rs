@@ -5,6 +5,7 @@ mod curl;
 mod haproxy;
 mod iperf;
 mod java;
+mod load;
 mod mariadb;
 mod memcached;
 mod messages;
