@@ -16,8 +16,8 @@
 
 /* Descriptors that are looked at; looks at a time, and in a connection's life. */
 #define DESCRIPTORS 65536
-#define LOOKS 24
-#define ALL_LOOKS (3 * LOOKS)
+#define LOOKS 48
+#define ALL_LOOKS (2 * LOOKS)
 
 static _Atomic unsigned char left[DESCRIPTORS];
 static _Atomic int highest;
