@@ -25,23 +25,19 @@ const fn pairs(name: &'static str, least: u64) -> Module {
     Module { pairs: true, ..module(name, least) }
 }
 
-/// Unread bytes of a sender that has ended are lost when the socket is sent on (docs/compatibility.md, known gaps).
-const PICKLED: (&str, &str) = ("*PicklingConnections.test_pickling", "a known gap: sent on after the sender has ended");
-const MULTIPROCESSING: Module = Module { left_out: &[PICKLED], ..module("", 20) };
-
 /// Where processes are started anew, pipes and sockets are passed in other ways than over fork; the rest is the same.
 const PASSED: &[&str] =
     &["*Connection*", "*Listener*", "*Wait.*", "*Poll.*", "*Manager.*", "OtherTest.*", "*CloseFds.*"];
 
 /// All of them, the longest first.
 pub const MODULES: &[Module] = &[
-    Module { name: "test_multiprocessing_spawn", only: PASSED, least: 4, ..MULTIPROCESSING },
+    Module { only: PASSED, ..module("test_multiprocessing_spawn", 4) },
     Module {
         left_out: &[("*.test_sendfile_ssl_pre_and_post_data", "times out on a loaded machine over plain TCP, too")],
         ..module("test_asyncio", 300)
     },
-    Module { name: "test_multiprocessing_fork", ..MULTIPROCESSING },
-    Module { name: "test_multiprocessing_forkserver", only: PASSED, least: 4, ..MULTIPROCESSING },
+    module("test_multiprocessing_fork", 20),
+    Module { only: PASSED, ..module("test_multiprocessing_forkserver", 4) },
     module("test_ssl", 150),
     Module {
         left_out: &[("*.ThreadedVSOCKSocketStreamTest.*", "vsock; hangs where the host has none to answer")],
