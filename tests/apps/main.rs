@@ -15,6 +15,7 @@ mod pipes;
 mod postgres;
 mod python;
 mod python_web;
+mod rabbitmq;
 mod redis;
 mod redis_nodes;
 mod run;
