@@ -40,11 +40,6 @@ static MUTE: AtomicBool = AtomicBool::new(false);
 /// Time between two tries to reach the broker.
 const RETRY: u64 = 500_000_000;
 
-/// Which connection offers stand on.
-pub fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
 /// Whether there may be mail. One load while welcomed.
 #[inline(always)]
 pub fn may_have_mail() -> bool {
@@ -56,25 +51,29 @@ pub fn may_have_mail() -> bool {
     unsafe { (*mailbox).mail.load(Ordering::Acquire) != SEEN.load(Ordering::Relaxed) }
 }
 
-/// Offers an endpoint. `false`: not now.
-pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
+/// Offers an endpoint, if that can be done now.
+pub fn offer(endpoint: &'static Endpoint, fd: c_int) {
     if let Some(reason) = config::disabled() {
-        endpoint.settle(reason);
-        return false;
+        return endpoint.settle(reason);
     }
     if endpoint.family().holders() != 1 {
-        return false;
+        return;
     }
-    let Some([tx, rx]) = endpoint.prefixes().and_then(Prefixes::read) else { return false };
-    let Some(offer) = describe(endpoint, fd) else { return false };
+    let Some([tx, rx]) = endpoint.prefixes().and_then(Prefixes::read) else { return };
+    let Some(offer) = describe(endpoint, fd) else { return };
     if offer.local == offer.remote {
-        endpoint.settle(Reason::SelfConnected);
-        return false;
+        return endpoint.settle(Reason::SelfConnected);
     }
     let offer = Offer { tx, rx, ..offer };
     locked(|| {
         let socket = connection()?;
-        // Before the offer is out: its answer may be quicker than we are. Of two threads that offer, one does.
+        // Of two threads that offer, one does.
+        if endpoint.phase() != Phase::Counting {
+            return None;
+        }
+        // Before another thread's call finds it offered, and asks whether the broker still knows of that.
+        endpoint.offered_in.store(GENERATION.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Before the offer is out: its answer may be quicker than we are.
         if !endpoint.advance(Phase::Counting, Phase::Offered) {
             return None;
         }
@@ -84,11 +83,9 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) -> bool {
                 hang_up();
             }
             endpoint.advance(Phase::Offered, Phase::Counting);
-            return None;
         }
         Some(())
-    })
-    .is_some()
+    });
 }
 
 /// Tells the broker of an endpoint that is not offered, so that its status can say why. `false`: not now.

@@ -461,14 +461,18 @@ impl Endpoint {
         if matches!(phase, Phase::Linked | Phase::Settled) {
             return;
         }
+        let offered = matches!(phase, Phase::Offered | Phase::Prepared);
+        if offered {
+            // Before another thread's call finds it settled, and tells the broker what it knows already.
+            self.told.store(1, Ordering::Relaxed);
+        }
         if self.advance(phase, Phase::Settled) {
             self.reason.store(reason as u16, Ordering::Relaxed);
             log::say(Level::Info, |line| {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
             });
             self.drop_prefixes();
-            if matches!(phase, Phase::Offered | Phase::Prepared) {
-                self.told.store(1, Ordering::Relaxed);
+            if offered {
                 broker::decline(self, reason);
             }
         }

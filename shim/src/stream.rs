@@ -197,8 +197,8 @@ fn offer_unseen(endpoint: &'static Endpoint, fd: c_int) {
 
 /// Offers an endpoint that has done so much, or sees to it that this is tried again after some more.
 fn ask(endpoint: &'static Endpoint, fd: c_int, ops: u32, bytes: u64) {
-    if broker::is_reachable() && broker::offer(endpoint, fd) {
-        endpoint.offered_in.store(broker::generation(), Ordering::Relaxed);
+    if broker::is_reachable() {
+        broker::offer(endpoint, fd);
     }
     endpoint.ask_at.store(ops.saturating_add(config::min_ops().max(AGAIN)), Ordering::Relaxed);
     endpoint.ask_at_bytes.store(bytes.saturating_add(config::min_bytes()), Ordering::Relaxed);
