@@ -92,6 +92,7 @@ unsafe fn epoll_with(
         return int(epoll::wait(set, epoll, found, timeout, mask));
     }
     let deadline = timeout.filter(|ns| *ns > 0).map(|ns| kernel::now_ns().saturating_add(ns));
+    let taken_over = set.taken_over();
     set.enter();
     let count = held::during(Obligation::Sleeper(set), real);
     set.leave();
@@ -99,7 +100,7 @@ unsafe fn epoll_with(
         return count;
     }
     // A member has moved while we slept: the hub's event is not the program's.
-    match set.filter(found, count as usize) {
+    match set.filter(found, count as usize, taken_over) {
         0 => {
             let left = deadline.map_or(timeout, |deadline| Some(deadline.saturating_sub(kernel::now_ns())));
             int(epoll::wait(set, epoll, found, left, mask))

@@ -250,9 +250,50 @@ impl Set {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Takes the hub's event out of what the kernel has reported; how many events are left.
-    pub fn filter(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
-        self.locked(|| self.without_token(events, count)).unwrap_or(count)
+    /// To be asked before the kernel's wait, for [`Set::filter`].
+    pub fn taken_over(&self) -> u32 {
+        self.taken_over.load(Ordering::SeqCst)
+    }
+
+    /// Takes out of what the kernel has reported what is not the program's; how many events are left. `before`: how many
+    /// registrations had been taken over before the wait.
+    pub fn filter(&self, events: &mut [libc::epoll_event], count: usize, before: u32) -> usize {
+        self.locked(|| {
+            let count = self.without_token(events, count);
+            self.without_second_shots(events, count, before)
+        })
+        .unwrap_or(count)
+    }
+
+    /// One-shot registrations that fired in the kernel and were taken over before that was told. Who took them over could
+    /// not see it: the kernel's shot is the one, unless the shim's was quicker. Known by their data, which tells the
+    /// program what to arm again. Under the lock.
+    fn without_second_shots(&self, events: &mut [libc::epoll_event], count: usize, before: u32) -> usize {
+        let mut count = count;
+        if count == 0 || self.taken_over() == before {
+            return count;
+        }
+        descriptor::for_each_endpoint(|endpoint| {
+            set::each(endpoint, |member| {
+                let since = member.taken_at.load(Ordering::Relaxed).wrapping_sub(before) as i32;
+                let data = member.data.load(Ordering::Relaxed);
+                if core::ptr::eq(member.set(), self)
+                    && member.is_managed()
+                    && member.events.load(Ordering::Relaxed) & libc::EPOLLONESHOT as u32 != 0
+                    && since > 0
+                    && let Some(place) = events.iter().take(count).position(|event| event.u64 == data)
+                {
+                    if member.reported.load(Ordering::Relaxed) == 0 {
+                        member.spent.store(1, Ordering::Relaxed);
+                    } else {
+                        events.copy_within(place + 1..count, place);
+                        count -= 1;
+                    }
+                }
+                false
+            });
+        });
+        count
     }
 
     /// A descriptor of the set.
@@ -454,6 +495,7 @@ impl Member {
         }
         if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {
             self.spent.store(1, Ordering::Relaxed);
+            self.reported.store(1, Ordering::Relaxed);
         }
         ready
     }
@@ -514,7 +556,7 @@ fn wait_blocked(
             }
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
-                let taken_over = set.taken_over.load(Ordering::SeqCst);
+                let taken_over = set.taken_over();
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
                     real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask))
@@ -525,7 +567,8 @@ fn wait_blocked(
                     set.locked(|| {
                         set.disarm_all();
                         let kept = set.without_token(events, count);
-                        if kept > 0 && set.taken_over.load(Ordering::SeqCst) != taken_over {
+                        let kept = set.without_second_shots(events, kept, taken_over);
+                        if kept > 0 && set.taken_over() != taken_over {
                             // What moved meanwhile may be among what the kernel has told: nothing is told twice at once.
                             return kept;
                         }

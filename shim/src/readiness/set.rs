@@ -50,6 +50,9 @@ pub struct Member {
     pub(crate) fresh: AtomicU32,
     /// 1 after a one-shot report.
     pub(crate) spent: AtomicU32,
+    /// 1 once the shim has made one, and when it took the registration over: by the set's count.
+    pub(crate) reported: AtomicU32,
+    pub(crate) taken_at: AtomicU32,
 }
 
 // SAFETY: `armed` is touched only under the set's lock; the rest is atomic.
@@ -180,7 +183,8 @@ impl Member {
         // Out of the program's set only now, so that at no moment nobody watches.
         let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
         // Whoever finds this unchanged after a wait was told of no registration by the kernel that is the shim's now.
-        set.taken_over.fetch_add(1, Ordering::SeqCst);
+        self.reported.store(0, Ordering::Relaxed);
+        self.taken_at.store(set.taken_over.fetch_add(1, Ordering::SeqCst).wrapping_add(1), Ordering::Relaxed);
         true
     }
 }
