@@ -1,5 +1,6 @@
 //! An endpoint: one kernel socket, as this process knows it. Every descriptor that names it leads here.
 
+use crate::bounce::Bounce;
 use crate::counter::Counter;
 use crate::family::{self, Family};
 use crate::kernel::{self, Errno};
@@ -122,6 +123,8 @@ pub struct Endpoint {
     socket: AtomicI32,
     /// The TCP socket once the last descriptor is closed while calls are still inside.
     kept: AtomicI32,
+    /// Whether its sending outruns the peer's reading.
+    pub bounce: Bounce,
     /// SO_RCVLOWAT, at least 1: what a receive waits for.
     low_water: AtomicU32,
     /// 1 when that is the connection's last descriptor.
@@ -190,6 +193,7 @@ impl Endpoint {
         for fd in [&self.own_bell, &self.peer_bell, &self.socket, &self.kept] {
             fd.store(-1, Ordering::Relaxed);
         }
+        self.bounce.reset();
         self.low_water.store(1, Ordering::Relaxed);
         self.nonblocking.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);

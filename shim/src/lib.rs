@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 #![allow(clippy::missing_safety_doc)]
 
+mod bounce;
 mod broker;
 mod carrier;
 mod config;

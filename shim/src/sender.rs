@@ -111,6 +111,7 @@ pub fn send(
                     return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) });
                 }
                 if now - full_since >= patience {
+                    endpoint.bounce.outran(link.producer().tail(), link.capacity());
                     go_back(endpoint, fd, link);
                     continue;
                 }
@@ -203,6 +204,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         || link.ready() != Ready::Ready
         || link.has_recalled()
         || link.peer_marks() != 0
+        || !endpoint.bounce.may_switch()
         || (endpoint.ending.load(Ordering::Relaxed) != 0 && tcp::is_ending(endpoint.descriptor(fd)))
     {
         return false;
@@ -212,7 +214,10 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
     let connector = endpoint.connector.load(Ordering::Relaxed) != 0;
     let switched =
         tcp::written(endpoint.descriptor(fd), connector).is_some_and(|written| match producer.switch(written) {
-            Ok(()) => true,
+            Ok(()) => {
+                endpoint.bounce.switched(producer.tail());
+                true
+            }
             Err(wake) => {
                 endpoint.deliver(link, wake);
                 false

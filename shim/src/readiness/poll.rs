@@ -167,36 +167,39 @@ fn sleep(
     }
 }
 
+/// Runs `work` with an array of `len` empty places.
+pub fn with_room<T>(len: usize, work: impl FnOnce(&mut [libc::pollfd]) -> T) -> Result<T, Errno> {
+    let mut few = [libc::pollfd { fd: -1, events: 0, revents: 0 }; ON_STACK];
+    if let Some(room) = few.get_mut(..len) {
+        return Ok(work(room));
+    }
+    let bytes = len * size_of::<libc::pollfd>();
+    let pages = kernel::map_anonymous(bytes, false)?;
+    // SAFETY: just mapped, zeroed, aligned, of this length.
+    let result = work(unsafe { core::slice::from_raw_parts_mut(pages.cast::<libc::pollfd>(), len) });
+    kernel::unmap(pages, bytes);
+    Ok(result)
+}
+
 /// The kernel's wait, on the array and the hub.
 fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timespec>, mask: u64) -> Result<(), Errno> {
-    let mut few = [libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 }; ON_STACK];
-    let bytes = (polls.len() + 1) * size_of::<libc::pollfd>();
-    let (room, pages) = match few.get_mut(..=polls.len()) {
-        Some(room) => (room, None),
-        None => {
-            let pages = kernel::map_anonymous(bytes, false)?;
-            // SAFETY: just mapped, zeroed, aligned, of this length.
-            (unsafe { core::slice::from_raw_parts_mut(pages.cast::<libc::pollfd>(), polls.len() + 1) }, Some(pages))
+    with_room(polls.len() + 1, |room| {
+        if let Some((last, others)) = room.split_last_mut() {
+            others.copy_from_slice(polls);
+            *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
         }
-    };
-    if let Some((last, others)) = room.split_last_mut() {
-        others.copy_from_slice(polls);
-        *last = libc::pollfd { fd: hub, events: libc::POLLIN, revents: 0 };
-    }
-    let slept = real::cancellable(|| match kernel::ppoll(room, timeout, &raw const mask) {
-        // More than RLIMIT_NOFILE, while the program's own are not (or the look before would have failed): naps without
-        // the hub.
-        Err(Errno(libc::EINVAL)) => {
-            let nap = kernel::timespec(NAP);
-            let shorter = timeout.filter(|timeout| timeout.tv_sec == 0 && timeout.tv_nsec < nap.tv_nsec);
-            kernel::ppoll(room.get_mut(..polls.len()).unwrap_or_default(), shorter.or(Some(&nap)), &raw const mask)
-        }
-        slept => slept,
-    });
-    if let Some(pages) = pages {
-        kernel::unmap(pages, bytes);
-    }
-    slept.map(drop)
+        real::cancellable(|| match kernel::ppoll(room, timeout, &raw const mask) {
+            // More than RLIMIT_NOFILE, while the program's own are not (or the look before would have failed): naps without
+            // the hub.
+            Err(Errno(libc::EINVAL)) => {
+                let nap = kernel::timespec(NAP);
+                let shorter = timeout.filter(|timeout| timeout.tv_sec == 0 && timeout.tv_nsec < nap.tv_nsec);
+                kernel::ppoll(room.get_mut(..polls.len()).unwrap_or_default(), shorter.or(Some(&nap)), &raw const mask)
+            }
+            slept => slept,
+        })
+        .map(drop)
+    })?
 }
 
 /// One look at everything, written into the array.

@@ -63,6 +63,24 @@ unsafe fn has(set: *const fd_set, fd: c_int) -> bool {
     !set.is_null() && unsafe { (set.cast::<u64>().add(fd as usize / 64).read_unaligned() >> (fd % 64)) & 1 != 0 }
 }
 
+/// The descriptors below `count` that are in one of the sets, in order.
+///
+/// # Safety
+/// The sets are null or have room for `count` descriptors.
+unsafe fn members(count: c_int, sets: [*mut fd_set; 3]) -> impl Iterator<Item = c_int> {
+    (0..count.unsigned_abs().div_ceil(64)).flat_map(move |index| {
+        // SAFETY: by contract; a set is an array of words.
+        let word = |set: *mut fd_set| unsafe { set.cast::<u64>().add(index as usize).read_unaligned() };
+        let mut left = sets.into_iter().filter(|set| !set.is_null()).fold(0, |all, set| all | word(set));
+        core::iter::from_fn(move || {
+            let bit = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (bit < 64).then_some((index * 64 + bit) as c_int)
+        })
+        .filter(move |fd| *fd < count)
+    })
+}
+
 /// select in all its forms.
 ///
 /// # Safety
@@ -79,23 +97,34 @@ pub unsafe fn select(
     }
     stream::collect_mail();
     // SAFETY: by contract.
-    let wanted = |fd| unsafe { sets.iter().any(|set| has(*set, fd)) };
-    let watched = (0..count).filter(|fd| wanted(*fd)).filter_map(|fd| match descriptor::get(fd) {
-        Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled) => {
-            Some(())
-        }
-        Some(descriptor::Entry::Set(_)) => Some(()),
-        _ => None,
-    });
-    if watched.count() == 0 {
+    let members = || unsafe { members(count, sets) };
+    let is_watched = |fd| match descriptor::get(fd) {
+        Some(descriptor::Entry::Endpoint(endpoint)) => !matches!(endpoint.phase(), Phase::Idle | Phase::Settled),
+        Some(descriptor::Entry::Set(_)) => true,
+        None => false,
+    };
+    if !members().any(is_watched) {
         return real();
     }
-    let members = (0..count).filter(|fd| wanted(*fd)).count();
-    let bytes = (members * size_of::<pollfd>()).max(1);
-    let Ok(pages) = kernel::map_anonymous(bytes, false) else { return real() };
-    // SAFETY: just mapped, zeroed, of this length.
-    let polls = unsafe { core::slice::from_raw_parts_mut(pages.cast::<pollfd>(), members) };
-    for (poll, fd) in polls.iter_mut().zip((0..count).filter(|fd| wanted(*fd))) {
+    // SAFETY: by contract.
+    poll::with_room(members().count(), |polls| unsafe { with(polls, members(), count, sets, timeout, mask, &real) })
+        .unwrap_or_else(|_| real())
+}
+
+/// [`select`] with an array for poll, one entry per member.
+///
+/// # Safety
+/// As select.
+unsafe fn with(
+    polls: &mut [pollfd],
+    members: impl Iterator<Item = c_int>,
+    count: c_int,
+    sets: [*mut fd_set; 3],
+    timeout: Timeout,
+    mask: Option<u64>,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    for (poll, fd) in polls.iter_mut().zip(members) {
         poll.fd = fd;
         for (set, ask) in sets.iter().zip(ASK) {
             // SAFETY: by contract.
@@ -106,7 +135,7 @@ pub unsafe fn select(
     }
     let start = kernel::now_ns();
     let ns = timeout.ns.unwrap_or(None);
-    let result = match poll::run(polls, ns, mask, real) {
+    match poll::run(polls, ns, mask, real) {
         Served::Plain(result) => result,
         Served::Here(result) => {
             if !timeout.rest.is_null()
@@ -120,9 +149,7 @@ pub unsafe fn select(
             // SAFETY: by contract.
             result.map_or_else(fail, |_| unsafe { fill(count, sets, polls) })
         }
-    };
-    kernel::unmap(pages, bytes);
-    result
+    }
 }
 
 /// Writes what was found into the sets; select's result.

@@ -146,7 +146,7 @@ impl Member {
         self.dormant.store(0, Ordering::Relaxed);
         self.spent.store(0, Ordering::Relaxed);
         self.seen_tail.store(u64::MAX, Ordering::Relaxed);
-        self.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
+        self.edges.store(u32::MAX, Ordering::Relaxed);
         self.set().heat(self);
     }
 
