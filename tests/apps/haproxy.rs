@@ -94,6 +94,7 @@ fn configuration(lab: &Lab, ports: &[Port; 4], servers: &[(Port, Running)]) -> S
         "global
  nbthread 2
  maxconn 200
+ stats socket {folder}/haproxy.sock mode 600 level admin expose-fd listeners
 defaults
  mode http
  timeout connect 20s
@@ -204,7 +205,8 @@ fn reload(mode: Mode) {
     let kept = site.curl(0, vec!["who"; 10_000]).start();
     let fresh = site.lab.program("ab").args(["-q", "-c", "4", "-n", "4000", &url]).start();
     for _ in 0..3 {
-        let new = haproxy(&site.lab).args(["-sf", &site.proxy.pid().to_string()]).start();
+        // It asks for the listeners: what waits in one that is closed would be reset.
+        let new = haproxy(&site.lab).args(["-x", "haproxy.sock", "-sf", &site.proxy.pid().to_string()]).start();
         // The old one takes no more connections, and ends with its last.
         std::mem::replace(&mut site.proxy, new).finish(PATIENCE).good();
     }
