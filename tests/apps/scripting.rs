@@ -1,4 +1,4 @@
-//! Ruby, Perl, and PHP behind FastCGI.
+//! Ruby, Perl, Erlang, and PHP behind FastCGI.
 
 use crate::{assert_same, modes, python, serve};
 use slipstream_tests::{Connection, Lab, Mode, PATIENCE, Port, Program};
@@ -36,6 +36,15 @@ fn perl(mode: Mode) {
     talk(mode, |lab, port| run(lab, "serve", port), |lab, port| run(lab, "talk", port));
 }
 
+fn erlang(mode: Mode) {
+    let run = |lab: &Lab, role: &str, port: &Port| {
+        // Two schedulers, whatever the machine has.
+        let escript = lab.program("escript").env("ERL_FLAGS", "+S 2:2 +sbwt none");
+        escript.arg(script("talk.erl")).arg(role).arg(port.to_string())
+    };
+    talk(mode, |lab, port| run(lab, "serve", port), |lab, port| run(lab, "talk", port));
+}
+
 /// Four processes that each serve one connection at a time.
 fn php(mode: Mode) {
     let server = |lab: &Lab, port: &Port| {
@@ -55,5 +64,6 @@ fn php(mode: Mode) {
 modes! {
     ruby_threads_and_select(super::ruby);
     perl_forks_and_buffers(super::perl);
+    erlang_processes(super::erlang);
     php_fpm(super::php);
 }
