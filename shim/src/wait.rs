@@ -184,14 +184,25 @@ pub fn sleep(
     if found() {
         return Ok(Woken::Look);
     }
-    // With a deadline every handler ends the call, which only the wait on one word can tell: local events must do with a look now and then.
-    let limit = if deadline.is_some() { limit.min(SLICE) } else { limit.min(TICK) };
-    let tick = kernel::now_ns() + limit;
-    let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
+    let tick = kernel::now_ns() + limit.min(TICK);
+    let until = deadline.map_or(tick, |deadline| deadline.min(tick));
     let asleep = Asleep::now();
-    let result = real::cancellable(|| match deadline {
-        None => kernel::futex_wait_two([(word, value), (local, local_value)], &until),
-        Some(_) => kernel::futex_wait(word, value, &until),
+    let result = real::cancellable(|| {
+        if deadline.is_none() {
+            return kernel::futex_wait_two([(word, value), (local, local_value)], &kernel::timespec(until));
+        }
+        // Every handler ends the call, which only the wait on one word can tell: local events must do with a look now and
+        // then. Here, where next to nothing lies between two sleeps: a handler that runs there is not noticed.
+        loop {
+            let slice = until.min(kernel::now_ns() + SLICE);
+            let slept = kernel::futex_wait(word, value, &kernel::timespec(slice));
+            if slept != Err(Errno(libc::ETIMEDOUT)) || slice == until {
+                return slept;
+            }
+            if local.load(Ordering::Acquire) != local_value {
+                return Ok(());
+            }
+        }
     });
     asleep.until_now();
     match result {
@@ -201,12 +212,12 @@ pub fn sleep(
         }
         Err(Errno(libc::ETIMEDOUT)) => Ok(Woken::Tick),
         // Before Linux 5.16, or forbidden: short sleeps on the one word.
-        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
-            kernel::futex_wait(word, value, &until).map(|()| Woken::Tick).or_else(|errno| match errno {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => kernel::futex_wait(word, value, &kernel::timespec(until))
+            .map(|()| Woken::Tick)
+            .or_else(|errno| match errno {
                 Errno(libc::ETIMEDOUT | libc::EAGAIN) => Ok(Woken::Tick),
                 other => Err(other),
-            })
-        }
+            }),
         Err(errno) => Err(errno),
     }
 }
