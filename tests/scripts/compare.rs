@@ -5,6 +5,9 @@
 //!
 //! - *Order within a set.* What one epoll_wait reports is sorted by the registrations' data (readiness.c): the order is the
 //!   kernel's own business.
+//! - *Two calls at once.* A wait in an epoll set is made twice, the second time without waiting, and what both tell is one
+//!   (readiness.c): the kernel tells everything in one call, the shim does not ask the kernel in each (docs/architecture.md),
+//!   and a program that waits cannot know what happened between.
 //! - *Counts of bulk.* `fill`, `drain`, `pump`, `lead` and `echo` say sums and the state at the end: how much one call of many
 //!   takes depends on buffers, which docs/compatibility.md says differ. So does how much a send takes that must not block
 //!   and finds a small ring: the generator leaves those out (generate.rs).

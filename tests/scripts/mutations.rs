@@ -80,7 +80,12 @@ const LIST: &[Mutation] = &[
         "if fresh { Done::Real(real()) } else {",
         "if flags & libc::MSG_NOSIGNAL != 0 { Done::Real(real()) } else { let flags = flags | libc::MSG_NOSIGNAL;",
     ),
-    plant("fionread-0", "shim/src/hooks/option.rs", "let more = stream::unseen_bytes(fd);", "let more = 0;"),
+    plant(
+        "fionread-0",
+        "shim/src/hooks/option.rs",
+        "unsafe { number.write_unaligned(stream::unread_bytes(fd, known) as c_int) };",
+        "unsafe { number.write_unaligned(known.min(0) as c_int) };",
+    ),
     plant(
         "accept4-without-cloexec",
         "shim/src/hooks/socket.rs",
@@ -108,8 +113,8 @@ const LIST: &[Mutation] = &[
     plant(
         "waitall-ignored",
         "shim/src/receiver.rs",
-        "!(more || flags & libc::MSG_WAITALL != 0)",
-        "!more || link.capacity() == 0",
+        "let goal = if flags & libc::MSG_WAITALL != 0 { usize::MAX }",
+        "let goal = if flags & libc::MSG_WAITALL == -1 { usize::MAX }",
     ),
     plant(
         "dontwait-ignored",
@@ -139,8 +144,8 @@ const LIST: &[Mutation] = &[
     plant(
         "sendfile-past-the-ring",
         "shim/src/hooks/io.rs",
-        "        size(stream::through_tcp(out, || real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)))",
-        "        real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t)",
+        "        send_file(out, input, offset, len, || real!(fn sendfile(",
+        "        return (|| real!(fn sendfile(out: c_int, input: c_int, offset: *mut off_t, len: size_t) -> ssize_t))();\n        #[allow(unreachable_code)]\n        send_file(out, input, offset, len, || real!(fn sendfile(",
     ),
     plant(
         "shutdown-unnoticed",
