@@ -33,7 +33,7 @@ use world::Settings;
 /// Scripts that one pair of processes plays before the next begins with other settings.
 const BATCH: u64 = 50;
 const FIXED: std::ops::Range<u64> = 0..1000;
-const FRESH: u64 = 500;
+const FRESH: u64 = 300;
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -229,6 +229,10 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
     for path in &tally.found {
         println!("  {}", path.display());
     }
+    if tally.varied * 100 > tally.played.max(200) {
+        println!("too many scripts have more than one outcome");
+        good = false;
+    }
     for lab in engine.labs().iter().filter(|lab| lab.mode() != Mode::Plain) {
         let totals = lab.status().totals;
         let moved = totals.state("opt");
@@ -244,8 +248,8 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
                 good = false;
             }
         }
-        if tally.played >= 200 && moved * 2 < totals.connections {
-            println!("{}: fewer than half of the endpoints moved", lab.mode().name());
+        if tally.played >= 200 && moved * 5 < totals.connections * 2 {
+            println!("{}: fewer than two fifths of the endpoints moved", lab.mode().name());
             good = false;
         }
     }

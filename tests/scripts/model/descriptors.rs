@@ -226,6 +226,11 @@ impl Model {
                 if own.nagle && peer.new_data && (own.unread > 0 || own.linger) {
                     return None;
                 }
+                // Of several messages the later ones are received by the number, whatever it then names.
+                let several = |p: &Pending| matches!(p.blocked, Blocked::Recv { end: e, into: 6, .. } if e == end);
+                if self.pending.iter().flatten().any(several) {
+                    return None;
+                }
                 // A poll that sleeps on a descriptor that another thread closes is told of it now, or when it wakes.
                 let asleep = |p: &Pending| {
                     !self.concerns(&p.blocked, end) || (p.asleep && !matches!(p.blocked, Blocked::Poll { .. }))
