@@ -132,8 +132,8 @@ const LIST: &[Mutation] = &[
     plant(
         "interrupt-lost",
         "shim/src/wait.rs",
-        "Ok(_) if all[0].revents == 0 && all[1].revents == 0 => Ok(Woken::Tick),",
-        "Ok(0) => Ok(Woken::Tick),",
+        "        _ if interrupted => Err(Errno(libc::EINTR)),\n        result => result,",
+        "        result => result,",
     ),
     plant(
         "fork-not-counted",
@@ -162,7 +162,7 @@ const LIST: &[Mutation] = &[
 ];
 
 /// Scripts that a bug may need.
-const ENOUGH: u64 = 2000;
+const ENOUGH: u64 = 3000;
 
 /// Plants each bug whose name contains one of `names` (all, if there are none), and tells how it was found.
 ///
