@@ -1,26 +1,29 @@
 //! An endpoint: one kernel socket, as this process knows it. Every descriptor that names it leads here.
 
+mod attach;
+mod ending;
+
+pub use ending::Closing;
+
 use crate::bounce::Bounce;
 use crate::counter::Counter;
 use crate::family::{self, Family};
 use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
-use crate::readiness::{epoll, levels, set};
+use crate::readiness::{epoll, set};
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor, foreign, process, recall, roles, sender, tcp};
+use crate::{broker, config, descriptor};
+use attach::Mapping;
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use slipstream_protocol::{Reason, Transport};
+use slipstream_protocol::Reason;
+use slipstream_ring::Link;
 use slipstream_ring::carrier::Ready;
-use slipstream_ring::layout::{self, Outbox};
 use slipstream_ring::role::RoleLock;
-use slipstream_ring::verify::Verdict;
 use slipstream_ring::wait::{Wake, Waker};
-use slipstream_ring::{Leftover, Link};
 
 /// Where an endpoint is in its life, in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,29 +52,6 @@ impl Phase {
             4 => Self::Linked,
             5 => Self::Settled,
             _ => Self::Idle,
-        }
-    }
-}
-
-/// How long a copy that is on its way may take to arrive, in ms.
-const LAST_WORDS: u32 = 1000;
-
-/// A mapped outbox.
-struct Mapping {
-    address: AtomicPtr<u8>,
-    len: AtomicU64,
-}
-
-impl Mapping {
-    fn set(&self, address: *mut u8, len: usize) {
-        self.len.store(len as u64, Ordering::Relaxed);
-        self.address.store(address, Ordering::Relaxed);
-    }
-
-    fn release(&self) {
-        let address = self.address.swap(core::ptr::null_mut(), Ordering::Relaxed);
-        if !address.is_null() {
-            kernel::unmap(address, self.len.load(Ordering::Relaxed) as usize);
         }
     }
 }
@@ -347,117 +327,6 @@ impl Endpoint {
         descriptor::find(self)
     }
 
-    /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
-    pub fn close(&'static self, fd: c_int) -> Closing {
-        let closing = Closing { endpoint: self, linger: None };
-        if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return closing;
-        }
-        let last_holder = self.family().holders() == 1;
-        if let Some(link) = self.link() {
-            if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
-                // A call is inside: over TCP it would keep the socket open until it returns, so do we.
-                if let Ok(kept) = descriptor::keep(fd) {
-                    self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
-                    self.kept.store(kept, Ordering::SeqCst);
-                }
-            } else if last_holder {
-                // The table does not know it any more.
-                self.kept.store(fd, Ordering::SeqCst);
-                self.before_end(link);
-                self.kept.store(-1, Ordering::SeqCst);
-            }
-        }
-        Closing { linger: Some(last_holder), ..closing }
-    }
-
-    /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
-    pub fn exit(&'static self) {
-        if self.family().holders() == 1
-            && let Some(link) = self.link()
-        {
-            self.before_end(link);
-            // The kernel tells the peer all that there is to tell: this is no death.
-            let wake = link.mark_end();
-            self.deliver(link, wake);
-        }
-        self.family().lower();
-    }
-
-    /// How many bytes that this side left in the ring are still to come again, over TCP.
-    pub fn owed(&'static self, link: &Link) -> u64 {
-        let consumer = link.consumer();
-        if consumer.leftover() != Leftover::Resent {
-            return 0;
-        }
-        // What has come since the sender left TCP for the ring is some of them. The sender notes it a little later.
-        let again = tcp::received(self.descriptor(-1)).map_or(0, |all| all.saturating_sub(consumer.switched_at()));
-        u64::from(consumer.unread()).saturating_sub(again)
-    }
-
-    /// The last descriptor is about to be closed.
-    fn before_end(&'static self, link: &Link) {
-        let fd = self.descriptor(-1);
-        let unread = if link.has_recalled() {
-            // What is on its way again may be for another image, or for who got the descriptor.
-            !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.owed(link) > 0
-        } else {
-            link.consumer().unread() > 0
-        };
-        if unread {
-            // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
-            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-            let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
-        }
-        if unread || link.has_recalled() {
-            return;
-        }
-        sender::depart(self, fd, link);
-        self.stop_reading(link, fd);
-    }
-
-    /// TCP is about to receive no more.
-    pub fn stop_reading(&'static self, link: &Link, fd: c_int) {
-        // It would answer bytes that come from now on with a reset, and those that are there, unread, too: those that the
-        // ring has given, and that a sender that departs leaves there as well.
-        link.mark_closed();
-        for _ in 0..LAST_WORDS {
-            if !levels::has_void(self, link, fd) {
-                break;
-            }
-            kernel::poll_for(fd, libc::POLLIN, 1);
-        }
-    }
-
-    /// Takes apart what the last call has left.
-    #[cold]
-    fn bury(&'static self) {
-        let kept = self.kept.load(Ordering::SeqCst);
-        if kept >= 0 {
-            // Only now does the connection end.
-            if self.kept_alone.load(Ordering::Relaxed) != 0 {
-                self.link().inspect(|link| self.before_end(link));
-            }
-            self.kept.store(-1, Ordering::SeqCst);
-            descriptor::close_own(kept);
-            if let Some(link) = self.link() {
-                let wake = link.mark_end();
-                self.deliver(link, wake);
-            }
-        }
-        self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
-        self.own_map.release();
-        self.peer_map.release();
-        for fd in [&self.own_bell, &self.peer_bell, &self.socket] {
-            let fd = fd.swap(-1, Ordering::Relaxed);
-            if fd >= 0 {
-                descriptor::close_own(fd);
-            }
-        }
-        self.drop_prefixes();
-        ENDPOINTS.give(self);
-    }
-
     /// Stays on TCP for good. Who offered it takes that back; of the others the broker hears once they have proved worth
     /// moving, see [`Endpoint::regret`].
     pub fn settle(&self, reason: Reason) {
@@ -528,60 +397,6 @@ impl Endpoint {
         self.reason() != Reason::None
     }
 
-    /// Maps the own outbox; the bells (and the carrier's socket) are the endpoint's from here on.
-    pub fn prepare(
-        &self,
-        pair: u64,
-        side: u8,
-        transport: Transport,
-        capacity: u32,
-        outbox: c_int,
-        fds: [c_int; 3],
-    ) -> Result<(), Reason> {
-        if !layout::is_capacity(capacity) || side > 1 {
-            return Err(Reason::Hostile);
-        }
-        let address = map_outbox(outbox, pair, side, capacity, true)?;
-        self.own_map.set(address, layout::size(capacity));
-        self.pair.store(pair, Ordering::Relaxed);
-        self.side.store(side, Ordering::Relaxed);
-        self.transport.store(transport as u8, Ordering::Relaxed);
-        self.own_bell.store(fds[0], Ordering::Relaxed);
-        self.peer_bell.store(fds[1], Ordering::Relaxed);
-        self.socket.store(fds[2], Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Maps the peer's outbox and makes every call managed from here on.
-    pub fn attach(&'static self, outbox: c_int, fd: c_int) -> Result<(), Reason> {
-        let Some([tx, rx]) = self.prefixes().and_then(Prefixes::read) else {
-            return Err(Reason::Unhashable);
-        };
-        let len = self.own_map.len.load(Ordering::Relaxed) as usize;
-        let capacity = (len - layout::HEADER) as u32;
-        let address = map_outbox(outbox, self.pair(), 1 - self.side(), capacity, false)?;
-        self.peer_map.set(address, len);
-        let own = self.own_map.address.load(Ordering::Relaxed).cast::<Outbox>();
-        let (Some(own), Some(peer)) = (NonNull::new(own), NonNull::new(address.cast::<Outbox>())) else {
-            return Err(Reason::Memory);
-        };
-        // SAFETY: both were mapped and checked with this capacity and stay mapped until `bury`; the link is written
-        // before the phase says so, and nobody reads it earlier.
-        let link = unsafe { (*self.link.get()).write(Link::new(own, peer, capacity)) };
-        self.family().readers.shut();
-        self.family().writers.shut();
-        let posted =
-            |p: &slipstream_protocol::Prefix| slipstream_ring::verify::Prefix { bytes: p.bytes, digest: p.digest };
-        link.post(&posted(&tx), &posted(&rx));
-        self.nonblocking.store(u8::from(kernel::is_nonblocking(fd)), Ordering::Relaxed);
-        self.linked_ns.store(kernel::now_ns(), Ordering::Relaxed);
-        self.phase.store(Phase::Linked as u8, Ordering::Release);
-        epoll::linked(self);
-        self.drop_prefixes();
-        log::say(Level::Info, |line| line.text("endpoint ").number(self.id()).text(" attached to its pair"));
-        Ok(())
-    }
-
     /// What a receive waits for, in bytes, as SO_RCVLOWAT has it; at most a full ring.
     #[inline]
     pub fn low_water(&self, link: &Link) -> u32 {
@@ -603,60 +418,6 @@ impl Endpoint {
         if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal) {
             self.settle(listener.reason());
         }
-    }
-
-    /// What is left to do before this side's reading is ready for the ring. `true`: it is, or will never be.
-    #[inline]
-    pub fn is_ready(&'static self, link: &Link) -> bool {
-        match link.ready() {
-            Ready::Ready => true,
-            Ready::NotYet => self.become_ready(link),
-            Ready::Never => {
-                if !link.has_recalled() && link.consumer().unread() == 0 {
-                    recall::detach_now(self, Reason::None);
-                }
-                true
-            }
-        }
-    }
-
-    #[cold]
-    fn become_ready(&'static self, link: &Link) -> bool {
-        match link.verdict() {
-            Verdict::Wait => false,
-            Verdict::Differs => {
-                log::say(Level::Error, |line| {
-                    line.text("endpoint ").number(self.id()).text(": digests differ, pair refused")
-                });
-                self.retire(Reason::Mismatch);
-                true
-            }
-            Verdict::Same
-                if self.family().readers.is_empty()
-                    && epoll::watches(self)
-                    && foreign::is_absent_since(self.linked_ns.load(Ordering::Relaxed))
-                    && self.take_stock(link) =>
-            {
-                let wake = link.set_ready(Ready::Ready);
-                self.deliver(link, wake);
-                log::say(Level::Debug, |line| {
-                    line.text("endpoint ").number(self.id()).text(" reads from the ring now")
-                });
-                true
-            }
-            Verdict::Same => false,
-        }
-    }
-
-    /// Notes how much was read from TCP so far, while the kernel's count is exact: no one is inside a read.
-    fn take_stock(&'static self, link: &Link) -> bool {
-        let entry = roles::enter(link.rx_lock());
-        let consumed = self.any_descriptor().and_then(|fd| tcp::consumed(fd, None));
-        if let Some(consumed) = consumed {
-            link.consumer().note_taken(consumed);
-        }
-        roles::leave_receiving(self, link, entry);
-        consumed.is_some()
     }
 
     /// Carries a wake out.
@@ -681,44 +442,6 @@ impl Endpoint {
     }
 }
 
-/// A close under way.
-#[must_use]
-pub struct Closing {
-    endpoint: &'static Endpoint,
-    /// `Some(last holder)` when it was the process' last descriptor.
-    linger: Option<bool>,
-}
-
-impl Closing {
-    /// After the real close.
-    pub fn finish(self) {
-        let endpoint = self.endpoint;
-        let Some(last_holder) = self.linger else { return };
-        // While a call is inside, the connection lives on; `bury` ends it.
-        if let Some(link) = endpoint.link()
-            && last_holder
-            && endpoint.kept.load(Ordering::SeqCst) < 0
-        {
-            let wake = link.mark_end();
-            endpoint.deliver(link, wake);
-        }
-        epoll::forget(endpoint);
-        let known = match endpoint.phase() {
-            Phase::Offered | Phase::Prepared | Phase::Linked => true,
-            Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,
-            Phase::Idle | Phase::Counting => false,
-        };
-        if known && last_holder {
-            broker::withdraw(endpoint);
-        }
-        if !process::is_exiting() {
-            endpoint.family().lower();
-        }
-        // The descriptors' own pin, last.
-        endpoint.unpin();
-    }
-}
-
 struct Bell(c_int);
 
 impl Waker for Bell {
@@ -729,22 +452,6 @@ impl Waker for Bell {
     fn ring(&self) {
         kernel::ring(self.0);
     }
-}
-
-fn map_outbox(fd: c_int, pair: u64, side: u8, capacity: u32, writable: bool) -> Result<*mut u8, Reason> {
-    let len = layout::size(capacity);
-    // A mapping beyond the file's end would kill the program at the first touch.
-    if kernel::file_size(fd) != Ok(len as u64) {
-        return Err(Reason::Hostile);
-    }
-    let address = kernel::map_shared(fd, len, writable).map_err(|_| Reason::Memory)?;
-    // SAFETY: `len` bytes are mapped, at least a header; page-aligned; every field is atomic.
-    let outbox = unsafe { &*address.cast::<Outbox>() };
-    if outbox.check(pair, u32::from(side), len) != Ok(capacity) {
-        kernel::unmap(address, len);
-        return Err(Reason::Hostile);
-    }
-    Ok(address)
 }
 
 /// In a forked child.

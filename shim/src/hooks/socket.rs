@@ -3,7 +3,7 @@
 use crate::endpoint::Phase;
 use crate::hooks::LOWEST;
 use crate::hooks::io::hooks;
-use crate::{descriptor, kernel, real, sender, stream, tcp};
+use crate::{descriptor, kernel, real, stream};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use libc::{sockaddr, socklen_t};
@@ -89,39 +89,11 @@ hooks! {
         let endpoint = descriptor::pin(fd);
         let link = endpoint.and_then(|endpoint| endpoint.link());
         if let (Some(endpoint), Some(link)) = (endpoint, link) {
-            let was_shut = endpoint.family().shut.load(Ordering::Relaxed) != 0;
-            let ends = match how {
-                libc::SHUT_RDWR => true,
-                libc::SHUT_WR => was_shut,
-                _ => tcp::has_sent_fin(fd),
-            };
-            // With both sides shut TCP answers whatever comes with a reset: also the copy of what is here already.
-            if ends && !link.has_recalled() {
-                endpoint.stop_reading(link, fd);
-            }
-        }
-        if let (Some(endpoint), Some(link)) = (endpoint, link)
-            && how != libc::SHUT_RD
-        {
-            // What follows a shutdown (EPIPE) is the kernel's to tell.
-            sender::depart(endpoint, fd, link);
-            // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
-            let wake = link.mark_end();
-            endpoint.deliver(link, wake);
+            endpoint.before_shutdown(link, fd, how);
         }
         let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
-        if let (Some(endpoint), 0) = (endpoint, result)
-            && how != libc::SHUT_WR
-        {
-            endpoint.family().shut.store(1, Ordering::Relaxed);
-        }
-        if let (Some(endpoint), Some(link), 0) = (endpoint, link, result) {
-            if how != libc::SHUT_RD {
-                let wake = link.mark_end();
-                endpoint.deliver(link, wake);
-            }
-            endpoint.tcp_hint.store(1, Ordering::Relaxed);
-            endpoint.wake_own(link);
+        if let (Some(endpoint), 0) = (endpoint, result) {
+            endpoint.after_shutdown(link, how);
         }
         if let Some(endpoint) = endpoint {
             endpoint.unpin();

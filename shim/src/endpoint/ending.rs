@@ -1,0 +1,198 @@
+//! An endpoint's end: close, exit, shutdown, and what the last call leaves behind.
+
+use super::{ENDPOINTS, Endpoint, Phase};
+use crate::readiness::{epoll, levels};
+use crate::{broker, descriptor, kernel, process, sender, tcp};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+use slipstream_protocol::Reason;
+use slipstream_ring::{Leftover, Link};
+
+/// How long a copy that is on its way may take to arrive, in ms.
+const LAST_WORDS: u32 = 1000;
+
+impl Endpoint {
+    /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
+    pub fn close(&'static self, fd: c_int) -> Closing {
+        let closing = Closing { endpoint: self, linger: None };
+        if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return closing;
+        }
+        let last_holder = self.family().holders() == 1;
+        if let Some(link) = self.link() {
+            if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
+                // A call is inside: over TCP it would keep the socket open until it returns, so do we.
+                if let Ok(kept) = descriptor::keep(fd) {
+                    self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
+                    self.kept.store(kept, Ordering::SeqCst);
+                }
+            } else if last_holder {
+                // The table does not know it any more.
+                self.kept.store(fd, Ordering::SeqCst);
+                self.before_end(link);
+                self.kept.store(-1, Ordering::SeqCst);
+            }
+        }
+        Closing { linger: Some(last_holder), ..closing }
+    }
+
+    /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
+    pub fn exit(&'static self) {
+        if self.family().holders() == 1
+            && let Some(link) = self.link()
+        {
+            self.before_end(link);
+            // The kernel tells the peer all that there is to tell: this is no death.
+            let wake = link.mark_end();
+            self.deliver(link, wake);
+        }
+        self.family().lower();
+    }
+
+    /// How many bytes that this side left in the ring are still to come again, over TCP.
+    pub fn owed(&'static self, link: &Link) -> u64 {
+        let consumer = link.consumer();
+        if consumer.leftover() != Leftover::Resent {
+            return 0;
+        }
+        // What has come since the sender left TCP for the ring is some of them. The sender notes it a little later.
+        let again = tcp::received(self.descriptor(-1)).map_or(0, |all| all.saturating_sub(consumer.switched_at()));
+        u64::from(consumer.unread()).saturating_sub(again)
+    }
+
+    /// The last descriptor is about to be closed.
+    fn before_end(&'static self, link: &Link) {
+        let fd = self.descriptor(-1);
+        let unread = if link.has_recalled() {
+            // What is on its way again may be for another image, or for who got the descriptor.
+            !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.owed(link) > 0
+        } else {
+            link.consumer().unread() > 0
+        };
+        if unread {
+            // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
+            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+            let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+        }
+        if unread || link.has_recalled() {
+            return;
+        }
+        sender::depart(self, fd, link);
+        self.stop_reading(link, fd);
+    }
+
+    /// Before the real shutdown.
+    pub fn before_shutdown(&'static self, link: &Link, fd: c_int, how: c_int) {
+        let was_shut = self.family().shut.load(Ordering::Relaxed) != 0;
+        let both = match how {
+            libc::SHUT_RDWR => true,
+            libc::SHUT_WR => was_shut,
+            _ => tcp::has_sent_fin(fd),
+        };
+        // With both sides shut TCP answers whatever comes with a reset: also the copy of what is here already.
+        if both && !link.has_recalled() {
+            self.stop_reading(link, fd);
+        }
+        if how != libc::SHUT_RD {
+            // What follows a shutdown (EPIPE) is the kernel's to tell.
+            sender::depart(self, fd, link);
+            // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
+            let wake = link.mark_end();
+            self.deliver(link, wake);
+        }
+    }
+
+    /// After it.
+    pub fn after_shutdown(&self, link: Option<&Link>, how: c_int) {
+        if how != libc::SHUT_WR {
+            self.family().shut.store(1, Ordering::Relaxed);
+        }
+        let Some(link) = link else { return };
+        if how != libc::SHUT_RD {
+            let wake = link.mark_end();
+            self.deliver(link, wake);
+        }
+        self.tcp_hint.store(1, Ordering::Relaxed);
+        self.wake_own(link);
+    }
+
+    /// TCP is about to receive no more.
+    pub fn stop_reading(&'static self, link: &Link, fd: c_int) {
+        // It would answer bytes that come from now on with a reset, and those that are there, unread, too: those that the
+        // ring has given, and that a sender that departs leaves there as well.
+        link.mark_closed();
+        for _ in 0..LAST_WORDS {
+            if !levels::has_void(self, link, fd) {
+                break;
+            }
+            kernel::poll_for(fd, libc::POLLIN, 1);
+        }
+    }
+
+    /// Takes apart what the last call has left.
+    #[cold]
+    pub(super) fn bury(&'static self) {
+        let kept = self.kept.load(Ordering::SeqCst);
+        if kept >= 0 {
+            // Only now does the connection end.
+            if self.kept_alone.load(Ordering::Relaxed) != 0 {
+                self.link().inspect(|link| self.before_end(link));
+            }
+            self.kept.store(-1, Ordering::SeqCst);
+            descriptor::close_own(kept);
+            if let Some(link) = self.link() {
+                let wake = link.mark_end();
+                self.deliver(link, wake);
+            }
+        }
+        self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
+        self.own_map.release();
+        self.peer_map.release();
+        for fd in [&self.own_bell, &self.peer_bell, &self.socket] {
+            let fd = fd.swap(-1, Ordering::Relaxed);
+            if fd >= 0 {
+                descriptor::close_own(fd);
+            }
+        }
+        self.drop_prefixes();
+        ENDPOINTS.give(self);
+    }
+}
+
+/// A close under way.
+#[must_use]
+pub struct Closing {
+    endpoint: &'static Endpoint,
+    /// `Some(last holder)` when it was the process' last descriptor.
+    linger: Option<bool>,
+}
+
+impl Closing {
+    /// After the real close.
+    pub fn finish(self) {
+        let endpoint = self.endpoint;
+        let Some(last_holder) = self.linger else { return };
+        // While a call is inside, the connection lives on; `bury` ends it.
+        if let Some(link) = endpoint.link()
+            && last_holder
+            && endpoint.kept.load(Ordering::SeqCst) < 0
+        {
+            let wake = link.mark_end();
+            endpoint.deliver(link, wake);
+        }
+        epoll::forget(endpoint);
+        let known = match endpoint.phase() {
+            Phase::Offered | Phase::Prepared | Phase::Linked => true,
+            Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,
+            Phase::Idle | Phase::Counting => false,
+        };
+        if known && last_holder {
+            broker::withdraw(endpoint);
+        }
+        if !process::is_exiting() {
+            endpoint.family().lower();
+        }
+        // The descriptors' own pin, last.
+        endpoint.unpin();
+    }
+}
