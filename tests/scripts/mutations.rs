@@ -77,8 +77,8 @@ const LIST: &[Mutation] = &[
     plant(
         "no-sigpipe",
         "shim/src/sender.rs",
-        "if fresh { Done::Real(real()) } else {",
-        "if flags & libc::MSG_NOSIGNAL != 0 { Done::Real(real()) } else { let flags = flags | libc::MSG_NOSIGNAL;",
+        "                    } else if fresh {\n                        Done::Real(real())\n                    } else {\n",
+        "                    } else if fresh && flags & libc::MSG_NOSIGNAL != 0 {\n                        Done::Real(real())\n                    } else {\n                        let flags = flags | libc::MSG_NOSIGNAL;\n",
     ),
     plant(
         "fionread-0",
