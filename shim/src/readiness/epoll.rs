@@ -484,7 +484,7 @@ impl Member {
                 edges |= READABLE;
             }
             // An edge brings what is ready with it, as the kernel's report does.
-            if ready & edges == 0 {
+            if ready == 0 || edges & (wanted | levels::ALWAYS) == 0 {
                 return 0;
             }
             if ready & !(READABLE | WRITABLE) != 0 {
