@@ -114,9 +114,9 @@ impl Model {
                 if part && self.ends[*end].new_data {
                     return None;
                 }
-                // What begins anew looks at its descriptor and at O_NONBLOCK anew.
+                // What begins anew looks at its descriptor, at O_NONBLOCK and at SO_RCVTIMEO anew.
                 let same = open[*slot as usize].is_some_and(|open| open.thing == Thing::End(*end));
-                if !interrupts && (self.ends[*end].nonblock || !same) {
+                if !interrupts && (self.ends[*end].nonblock || self.ends[*end].timeout || !same) {
                     return None;
                 }
                 interrupts || part

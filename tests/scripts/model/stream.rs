@@ -160,7 +160,8 @@ impl Model {
             return (flags & libc::MSG_MORE == 0).then_some(());
         }
         if self.ends[peer].dead || (self.ends[peer].rd_shut && self.ends[peer].wr_shut) {
-            if flags & libc::MSG_MORE != 0 || from.cork {
+            // The reset comes before the second message, or after it.
+            if flags & libc::MSG_MORE != 0 || from.cork || out == 6 {
                 return None;
             }
             self.reset_to(end);
