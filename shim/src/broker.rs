@@ -37,6 +37,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Whether nothing may be said any more.
 static MUTE: AtomicBool = AtomicBool::new(false);
 
+/// How long what must be said is tried, in ms.
+const LAST_WORDS: u32 = 200;
 /// Time between two tries to reach the broker.
 const RETRY: u64 = 500_000_000;
 
@@ -162,27 +164,38 @@ pub fn withdraw(endpoint: &Endpoint) {
 pub fn adopt(endpoint: &Endpoint) {
     locked(|| {
         let socket = connection()?;
-        send_notice(socket, Kind::Adopt, endpoint, Reason::None)
+        send(socket, bytemuck::bytes_of(&notice_of(Kind::Adopt, endpoint, Reason::None)), &[]).ok()
     });
 }
 
 fn notice(kind: Kind, endpoint: &Endpoint, reason: Reason) {
-    // Without a connection the broker has nothing to forget.
-    locked(|| {
-        let socket = SOCKET.load(Ordering::Relaxed);
-        if socket < 0 { None } else { send_notice(socket, kind, endpoint, reason) }
-    });
+    surely(&notice_of(kind, endpoint, reason));
 }
 
-fn send_notice(socket: c_int, kind: Kind, endpoint: &Endpoint, reason: Reason) -> Option<()> {
-    let notice = Notice {
+/// Says what must not get lost: a handout that is not answered is the last one that the broker makes. Another thread may
+/// have the lock and not be running, or the broker its socket full; neither lasts.
+fn surely(notice: &Notice) {
+    for _ in 0..LAST_WORDS {
+        // Without a connection the broker has nothing to forget.
+        let socket = SOCKET.load(Ordering::Relaxed);
+        if socket < 0 || MUTE.load(Ordering::Relaxed) {
+            return;
+        }
+        match locked(|| Some(send(socket, bytemuck::bytes_of(notice), &[]))) {
+            None | Some(Err(Errno(libc::EAGAIN | libc::EINTR))) => kernel::poll_for(-1, 0, 1),
+            Some(_) => return,
+        }
+    }
+}
+
+fn notice_of(kind: Kind, endpoint: &Endpoint, reason: Reason) -> Notice {
+    Notice {
         header: Header::new(kind, endpoint.id()),
         pair: endpoint.pair(),
         reason: reason as u16,
         side: endpoint.side(),
         reserved: [0; 5],
-    };
-    send(socket, bytemuck::bytes_of(&notice), &[]).ok().map(drop)
+    }
 }
 
 /// Reads and answers what has come.
@@ -286,7 +299,7 @@ fn answer_for_nobody(endpoint: u64) {
         side: 0,
         reserved: [0; 5],
     };
-    locked(|| send(SOCKET.load(Ordering::Relaxed), bytemuck::bytes_of(&notice), &[]).ok());
+    surely(&notice);
 }
 
 fn welcome(page: c_int) -> Option<()> {
