@@ -33,7 +33,7 @@ use world::Settings;
 /// Scripts that one pair of processes plays before the next begins with other settings.
 const BATCH: u64 = 50;
 /// Fresh ones are for the long run, until it has been clean for long: there is still a find in some thousand scripts.
-const FIXED: std::ops::Range<u64> = 0..1000;
+const FIXED: std::ops::Range<u64> = 0..400;
 
 /// What came of a run.
 #[derive(Debug, Default)]
