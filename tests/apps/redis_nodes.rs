@@ -15,13 +15,13 @@ fn server(lab: &Lab, port: &Port, options: &[&str]) -> Running {
     serve(program.args(options), port)
 }
 
-/// Asks until the answer contains this.
+/// Asks until this is a line of the answer.
 #[track_caller]
 fn ask_until(client: &mut Running, command: &str, wanted: &str) {
     let so = until(PATIENCE, || {
         let before = client.stdout().len();
         ask(client, command, &format!("asked-at-{before}"));
-        client.stdout()[before..].contains(wanted).then_some(())
+        client.stdout()[before..].lines().any(|line| line.trim() == wanted).then_some(())
     });
     assert!(so.is_some(), "{command} never says {wanted}\n{}", client.report());
 }
