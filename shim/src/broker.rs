@@ -1,7 +1,7 @@
 //! The shim's side of the broker protocol: one connection per process, made when the first endpoint is worth an offer.
 //!
-//! Nothing here ever waits. What does not fit into the socket is not said, and the endpoint stays on TCP; mail is read by
-//! whichever call finds the mailbox changed.
+//! Nothing here ever waits. What does not fit into the socket is not said, and the endpoint stays on TCP; only the reply to
+//! a handout is kept, for the next call. Mail is read by whichever call finds the mailbox changed.
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
@@ -10,6 +10,7 @@ use crate::prefix::Prefixes;
 use crate::slab::Spin;
 use crate::{config, descriptor, path};
 use bytemuck::Zeroable;
+use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_protocol::{
@@ -21,6 +22,8 @@ use slipstream_protocol::{
 static LOCK: Spin = Spin::new();
 /// Held by whoever reads mail.
 static READING: Spin = Spin::new();
+/// The reply to a handout that could not be given at once. The broker makes one handout at a time.
+static OWED: Owed = Owed(UnsafeCell::new(None));
 /// The connection, or -1.
 static SOCKET: AtomicI32 = AtomicI32::new(-1);
 /// The broker's mailbox, once it has welcomed us.
@@ -37,10 +40,14 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Whether nothing may be said any more.
 static MUTE: AtomicBool = AtomicBool::new(false);
 
-/// How long what must be said is tried, in ms.
-const LAST_WORDS: u32 = 200;
 /// Time between two tries to reach the broker.
 const RETRY: u64 = 500_000_000;
+
+/// See [`OWED`].
+struct Owed(UnsafeCell<Option<Notice>>);
+
+// SAFETY: touched only by who holds READING, and in a forked child, which has one thread.
+unsafe impl Sync for Owed {}
 
 /// Whether there may be mail. One load while welcomed.
 #[inline(always)]
@@ -168,24 +175,20 @@ pub fn adopt(endpoint: &Endpoint) {
     });
 }
 
+/// What is not said now the broker learns when the process ends.
 fn notice(kind: Kind, endpoint: &Endpoint, reason: Reason) {
-    surely(&notice_of(kind, endpoint, reason));
+    say(&notice_of(kind, endpoint, reason));
 }
 
-/// Says what must not get lost: a handout that is not answered is the last one that the broker makes. Another thread may
-/// have the lock and not be running, or the broker its socket full; neither lasts.
-fn surely(notice: &Notice) {
-    for _ in 0..LAST_WORDS {
-        // Without a connection the broker has nothing to forget.
+/// Says it, if that can be done at once. `false`: another thread has the lock and is not running, or the broker does not
+/// read.
+fn say(notice: &Notice) -> bool {
+    let said = locked(|| {
         let socket = SOCKET.load(Ordering::Relaxed);
-        if socket < 0 || MUTE.load(Ordering::Relaxed) {
-            return;
-        }
-        match locked(|| Some(send(socket, bytemuck::bytes_of(notice), &[]))) {
-            None | Some(Err(Errno(libc::EAGAIN | libc::EINTR))) => kernel::poll_for(-1, 0, 1),
-            Some(_) => return,
-        }
-    }
+        // Without a connection the broker has nothing to forget.
+        Some(if socket < 0 { Ok(0) } else { send(socket, bytemuck::bytes_of(notice), &[]) })
+    });
+    said.is_some_and(|said| !matches!(said, Err(Errno(libc::EAGAIN | libc::EINTR))))
 }
 
 fn notice_of(kind: Kind, endpoint: &Endpoint, reason: Reason) -> Notice {
@@ -206,10 +209,12 @@ pub fn read_mail() {
         return;
     }
     let mailbox = MAILBOX.load(Ordering::Acquire);
-    if !mailbox.is_null() {
-        // SAFETY: as in `may_have_mail`.
-        SEEN.store(unsafe { (*mailbox).mail.load(Ordering::Acquire) }, Ordering::Relaxed);
-    }
+    // SAFETY: as in `may_have_mail`.
+    let count = if mailbox.is_null() { 0 } else { unsafe { (*mailbox).mail.load(Ordering::Acquire) } };
+    SEEN.store(count, Ordering::Relaxed);
+    // SAFETY: READING is ours.
+    let owed = unsafe { &mut *OWED.0.get() };
+    *owed = owed.take().filter(|reply| !say(reply));
     let mut letter = [0u64; MAX_MESSAGE / 8];
     loop {
         let socket = SOCKET.load(Ordering::Relaxed);
@@ -219,9 +224,12 @@ pub fn read_mail() {
         let bytes = bytemuck::bytes_of_mut(&mut letter);
         match receive(socket, bytes) {
             Ok((len, mut fds)) => {
-                if bytes.get(..len).and_then(|message| answer(message, &mut fds)).is_none() {
-                    log::say(Level::Warn, |line| line.text("a message of the broker's makes no sense; leaving it"));
-                    hang_up();
+                match bytes.get(..len).and_then(|message| answer(message, &mut fds)) {
+                    Some(reply) => *owed = reply.filter(|reply| !say(reply)).or(owed.take()),
+                    None => {
+                        log::say(Level::Warn, |line| line.text("a message of the broker's makes no sense; leaving it"));
+                        hang_up();
+                    }
                 }
                 fds.iter().filter(|fd| **fd >= 0).for_each(|fd| kernel::close(*fd));
             }
@@ -229,11 +237,18 @@ pub fn read_mail() {
             Err(_) => hang_up(),
         }
     }
+    if SOCKET.load(Ordering::Relaxed) < 0 {
+        *owed = None;
+    } else if owed.is_some() {
+        // As if there were mail: the next call comes back to it.
+        SEEN.store(count.wrapping_sub(1), Ordering::Relaxed);
+    }
     READING.unlock();
 }
 
-/// Works on one message. Descriptors that are taken over are replaced by -1. `None`: it breaks the protocol.
-fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
+/// Works on one message. Descriptors that are taken over are replaced by -1. `None`: it breaks the protocol; else the reply,
+/// if it wants one: every handout does, or the broker hands out no more.
+fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<Option<Notice>> {
     let header: &Header = bytemuck::try_from_bytes(message.get(..size_of::<Header>())?).ok()?;
     let kind = Kind::from_wire(header.kind)?;
     if header.magic != slipstream_protocol::MAGIC
@@ -242,64 +257,41 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<()> {
     {
         return None;
     }
-    let endpoint = descriptor::by_id(header.endpoint);
+    let named = header.endpoint;
     match kind {
-        Kind::Welcome => welcome(fds[0]),
+        Kind::Welcome => welcome(fds[0]).map(|()| None),
         Kind::Prepare => {
             let prepare: &Prepare = bytemuck::try_from_bytes(message).ok()?;
-            if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
-                match prepared(endpoint, fd, prepare, fds) {
-                    Ok(()) => notice(Kind::Mapped, endpoint, Reason::None),
-                    Err(reason) => refuse(endpoint, reason),
-                }
-                endpoint.unpin();
-            } else {
-                answer_for_nobody(header.endpoint);
-            }
-            Some(())
+            Some(Some(handout(named, Kind::Mapped, |endpoint, fd| prepared(endpoint, fd, prepare, fds))))
         }
-        Kind::Attach => {
-            if let Some((endpoint, fd)) = endpoint.filter(|(endpoint, _)| endpoint.pin()) {
-                match attached(endpoint, fd, fds[0]) {
-                    Ok(()) => notice(Kind::Attached, endpoint, Reason::None),
-                    Err(reason) => refuse(endpoint, reason),
-                }
-                endpoint.unpin();
-            } else {
-                answer_for_nobody(header.endpoint);
-            }
-            Some(())
-        }
+        Kind::Attach => Some(Some(handout(named, Kind::Attached, |endpoint, fd| attached(endpoint, fd, fds[0])))),
         Kind::Refused => {
             let notice: &Notice = bytemuck::try_from_bytes(message).ok()?;
-            if let Some((endpoint, _)) = endpoint {
+            if let Some((endpoint, _)) = descriptor::by_id(named) {
                 endpoint.settle(Reason::from_wire(notice.reason).unwrap_or(Reason::Peer));
             }
-            Some(())
+            Some(None)
         }
         _ => None,
     }
 }
 
-/// Answers a handout that is not taken. Every handout is answered, or the broker hands out no more.
-fn refuse(endpoint: &'static Endpoint, reason: Reason) {
-    match endpoint.phase() {
-        // It says so itself.
-        Phase::Offered | Phase::Prepared => endpoint.settle(reason),
-        _ => decline(endpoint, reason),
-    }
-}
-
-/// A handout for an endpoint that is gone, or about to be.
-fn answer_for_nobody(endpoint: u64) {
-    let notice = Notice {
-        header: Header::new(Kind::Declined, endpoint),
-        pair: 0,
-        reason: Reason::Gone as u16,
-        side: 0,
-        reserved: [0; 5],
+/// Takes a handout for the endpoint of that name; the reply.
+fn handout(named: u64, taken: Kind, take: impl FnOnce(&'static Endpoint, c_int) -> Result<(), Reason>) -> Notice {
+    let Some((endpoint, fd)) = descriptor::by_id(named).filter(|(endpoint, _)| endpoint.pin()) else {
+        // It is gone, or about to be.
+        let header = Header::new(Kind::Declined, named);
+        return Notice { header, reason: Reason::Gone as u16, ..Notice::zeroed() };
     };
-    surely(&notice);
+    let reply = match take(endpoint, fd) {
+        Ok(()) => notice_of(taken, endpoint, Reason::None),
+        Err(reason) => {
+            endpoint.give_up(reason);
+            notice_of(Kind::Declined, endpoint, reason)
+        }
+    };
+    endpoint.unpin();
+    reply
 }
 
 fn welcome(page: c_int) -> Option<()> {
@@ -461,6 +453,8 @@ pub fn has_forgotten(generation: u32) -> bool {
 pub fn after_fork() {
     LOCK.unlock();
     READING.unlock();
+    // SAFETY: no other thread is here.
+    unsafe { *OWED.0.get() = None };
     hang_up();
     RETRY_NS.store(0, Ordering::Relaxed);
 }
@@ -543,4 +537,46 @@ fn receive(socket: c_int, bytes: &mut [u8]) -> kernel::Result<(usize, [c_int; MA
         return Err(Errno(libc::ECONNRESET));
     }
     Ok((len, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets() -> [c_int; 2] {
+        let mut ends = [-1; 2];
+        // SAFETY: room for two descriptors.
+        let made = unsafe {
+            libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_NONBLOCK, 0, ends.as_mut_ptr())
+        };
+        assert_eq!(made, 0);
+        ends
+    }
+
+    fn next(socket: c_int) -> Option<Notice> {
+        let mut notice = Notice::zeroed();
+        receive(socket, bytemuck::bytes_of_mut(&mut notice)).ok().map(|_| notice)
+    }
+
+    #[test]
+    fn a_reply_that_finds_no_room_is_given_later() {
+        let [ours, broker] = packets();
+        SOCKET.store(ours, Ordering::Relaxed);
+        let filler = Notice { header: Header::new(Kind::Withdraw, 1), ..Notice::zeroed() };
+        while say(&filler) {}
+        let prepare = Prepare { header: Header::new(Kind::Prepare, 77), ..Prepare::zeroed() };
+        send(broker, bytemuck::bytes_of(&prepare), &[]).expect("a handout");
+        read_mail();
+        while let Some(notice) = next(broker) {
+            assert_eq!(notice.header.endpoint, 1, "there was no room for anything else");
+        }
+        read_mail();
+        let reply = next(broker).expect("the reply");
+        assert_eq!((reply.header.endpoint, reply.header.kind), (77, Kind::Declined as u16));
+        assert_eq!(reply.reason, Reason::Gone as u16);
+        read_mail();
+        assert!(next(broker).is_none(), "once");
+        hang_up();
+        kernel::close(broker);
+    }
 }

@@ -330,25 +330,31 @@ impl Endpoint {
     /// Stays on TCP for good. Who offered it takes that back; of the others the broker hears once they have proved worth
     /// moving, see [`Endpoint::regret`].
     pub fn settle(&self, reason: Reason) {
+        if self.give_up(reason) {
+            broker::decline(self, reason);
+        }
+    }
+
+    /// As [`Endpoint::settle`], without a word to the broker. Whether it has an offer, and so is owed one.
+    pub fn give_up(&self, reason: Reason) -> bool {
         let phase = self.phase();
         if matches!(phase, Phase::Linked | Phase::Settled) {
-            return;
+            return false;
         }
         let offered = matches!(phase, Phase::Offered | Phase::Prepared);
         if offered {
             // Before another thread's call finds it settled, and tells the broker what it knows already.
             self.told.store(1, Ordering::Relaxed);
         }
-        if self.advance(phase, Phase::Settled) {
+        let settled = self.advance(phase, Phase::Settled);
+        if settled {
             self.reason.store(reason as u16, Ordering::Relaxed);
             log::say(Level::Info, |line| {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
             });
             self.drop_prefixes();
-            if offered {
-                broker::decline(self, reason);
-            }
         }
+        settled && offered
     }
 
     /// A call on an endpoint that stays on TCP: after as many as would have made an offer the status is to say why.

@@ -15,8 +15,8 @@ use slipstream_ring::{Broken, Leftover, Link};
 
 /// Bytes sent again at once.
 const PIECE: usize = 4096;
-/// How long the peer's last words may take, in ms.
-const LAST_WORDS: u32 = 1000;
+/// How long the peer's last words may take, in ms: on their way in the kernel, or held up by a peer that does not run.
+pub const LAST_WORDS: u32 = 1000;
 
 /// The endpoint is to leave the ring, as soon as this side has read what is there: it goes back to TCP for good now, and
 /// is the kernel's alone once nothing is left. For a program that still reads through the shim.
@@ -73,8 +73,9 @@ fn make_way(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
             Leftover::Nothing => return true,
             Leftover::Copied if receiver::drop_void(endpoint, fd, link) == Ok(true) => return true,
             Leftover::Stranded => return false,
-            // Who has ended without a copy (for want of room, or killed) sends nothing again.
             Leftover::Resent if matches!(tcp::look(fd, 1), End::Open | End::Bytes(_)) => return true,
+            // Who has ended without a copy (for want of room, or killed) sends nothing again; an answer came before the end.
+            Leftover::Resent if consumer.leftover() == Leftover::Resent => return false,
             Leftover::Resent | Leftover::Copied | Leftover::Undecided => {}
         }
         // On its way in the kernel, or a few instructions of the sender's away.

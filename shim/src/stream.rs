@@ -30,27 +30,25 @@ const TAKES_NOTHING: c_int = libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE
 /// A receive.
 #[inline]
 pub fn receive(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
-    if is_watched(fd) && !real::single_threaded() {
-        // A cancellation point even when there is no need to wait.
-        real::test_cancel();
-    }
-    let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    if flags & libc::MSG_TRUNC == 0
-        && pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0)
-    {
-        endpoint.unpin();
-        return Done::Moved(Err(Errno(libc::EFAULT)));
-    }
-    held::call(endpoint, || match endpoint.phase() {
-        Phase::Linked => managed_receive(endpoint, fd, pieces, flags, real),
-        Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
-        _ => counted_receive(endpoint, fd, pieces, flags, real),
-    })
+    carry(fd, pieces, flags, real, managed_receive, counted_receive)
 }
 
 /// A send.
 #[inline]
 pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> isize) -> Done {
+    carry(fd, pieces, flags, real, managed_send, counted_send)
+}
+
+/// Either, by what the descriptor is.
+#[inline(always)]
+fn carry<R: Fn() -> isize>(
+    fd: c_int,
+    pieces: &[libc::iovec],
+    flags: c_int,
+    real: R,
+    managed: impl Fn(&'static Endpoint, c_int, &[libc::iovec], c_int, R) -> Done,
+    counted: impl Fn(&'static Endpoint, c_int, &[libc::iovec], c_int, R) -> Done,
+) -> Done {
     if is_watched(fd) && !real::single_threaded() {
         // A cancellation point even when there is no need to wait.
         real::test_cancel();
@@ -63,9 +61,9 @@ pub fn send(fd: c_int, pieces: &[libc::iovec], flags: c_int, real: impl Fn() -> 
         return Done::Moved(Err(Errno(libc::EFAULT)));
     }
     held::call(endpoint, || match endpoint.phase() {
-        Phase::Linked => managed_send(endpoint, fd, pieces, flags, real),
+        Phase::Linked => managed(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
-        _ => counted_send(endpoint, fd, pieces, flags, real),
+        _ => counted(endpoint, fd, pieces, flags, real),
     })
 }
 

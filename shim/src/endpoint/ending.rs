@@ -2,14 +2,11 @@
 
 use super::{ENDPOINTS, Endpoint, Phase};
 use crate::readiness::{epoll, levels};
-use crate::{broker, descriptor, kernel, process, sender, tcp};
+use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::{Leftover, Link};
-
-/// How long a copy that is on its way may take to arrive, in ms.
-const LAST_WORDS: u32 = 1000;
 
 impl Endpoint {
     /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
@@ -121,7 +118,7 @@ impl Endpoint {
         // It would answer bytes that come from now on with a reset, and those that are there, unread, too: those that the
         // ring has given, and that a sender that departs leaves there as well.
         link.mark_closed();
-        for _ in 0..LAST_WORDS {
+        for _ in 0..recall::LAST_WORDS {
             if !levels::has_void(self, link, fd) {
                 break;
             }
