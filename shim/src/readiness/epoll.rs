@@ -6,7 +6,7 @@ use crate::kernel::{self, Errno};
 use crate::readiness::levels::{self, READABLE, WRITABLE};
 use crate::readiness::set;
 pub use crate::readiness::set::{Member, Set};
-use crate::{descriptor, real, recall, wait};
+use crate::{descriptor, real, recall, tcp, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -18,6 +18,10 @@ use slipstream_ring::wait::Sleep;
 const PATIENCE: u32 = 512;
 /// Looks in vain after which a sleep leaves a hot member to its doorbell.
 const WARM: u32 = 8;
+/// What may be asked for together with EPOLLEXCLUSIVE.
+const EXCLUSIVE_OK: u32 = EXCLUSIVE
+    | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP | libc::EPOLLWAKEUP | libc::EPOLLET) as u32;
+const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
 /// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
 const FAIRNESS: u64 = 5_000;
 
@@ -54,16 +58,25 @@ pub fn control(
     });
     // A signal handler of the thread that is at the lists: what it registers stays unseen.
     let result = result.unwrap_or_else(|| Ok(real()));
-    if set.is_foreign() {
-        recall::detach(endpoint, Reason::EpollForeign);
-    } else if unserved {
+    let stays = match () {
+        () if set.is_foreign() => Some(Reason::EpollForeign),
         // No memory or no descriptor for it: TCP needs none.
-        recall::detach(endpoint, Reason::Descriptors);
+        () if unserved => Some(Reason::Descriptors),
+        () if result.is_ok() && event.is_some_and(|event| is_exclusive(event.events)) => Some(Reason::EpollExclusive),
+        () => None,
+    };
+    if let Some(reason) = stays {
+        recall::detach(endpoint, reason);
     } else if in_ring(endpoint) {
         // Linked meanwhile, by another thread: take the registration over now.
         linked_in(endpoint, set, epoll);
     }
     result
+}
+
+/// Whom it wakes is the kernel's to choose.
+fn is_exclusive(events: u32) -> bool {
+    events & EXCLUSIVE != 0
 }
 
 /// Whether an endpoint is linked and has not left the ring.
@@ -83,6 +96,17 @@ fn serve(
 ) -> Option<Result<(), Errno>> {
     let member = set::find(endpoint, set, fd);
     Some(match (op, event) {
+        // An exclusive registration asks for little, and cannot be changed.
+        (libc::EPOLL_CTL_ADD, Some(event)) if is_exclusive(event.events) && event.events & !EXCLUSIVE_OK != 0 => {
+            Err(Errno(libc::EINVAL))
+        }
+        (libc::EPOLL_CTL_MOD, Some(event))
+            if is_exclusive(event.events)
+                || member
+                    .is_some_and(|member| member.is_live() && is_exclusive(member.events.load(Ordering::Relaxed))) =>
+        {
+            Err(Errno(libc::EINVAL))
+        }
         (libc::EPOLL_CTL_ADD, Some(event)) => match member {
             Some(member) if member.is_managed() && !member.is_live() => {
                 member.enlist(event.events, event.u64);
@@ -149,6 +173,9 @@ pub fn estrange(set: &'static Set) {
 
 /// An endpoint has been linked: all its registrations move into their sets' hubs.
 pub fn linked(endpoint: &'static Endpoint) {
+    if set::each(endpoint, |member| is_exclusive(member.events.load(Ordering::Relaxed))).is_some() {
+        return recall::detach(endpoint, Reason::EpollExclusive);
+    }
     let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
     while let Some(member) = set::each(endpoint, unmanaged) {
         let set = member.set();
@@ -360,10 +387,7 @@ impl Set {
                     // Also for a dormant one: it will not be told again.
                     member.endpoint().tcp_hint.store(1, Ordering::SeqCst);
                     if member.is_live() {
-                        // In the ring, TCP's room is no news.
-                        let sends_in_ring =
-                            member.endpoint().link().is_some_and(|link| link.producer().carrier() == Carrier::Ring);
-                        member.edges.fetch_or(if sends_in_ring { bits & !WRITABLE } else { bits }, Ordering::Relaxed);
+                        member.edges.fetch_or(member.news(bits), Ordering::Relaxed);
                         self.heat(member);
                     }
                 } else {
@@ -453,6 +477,20 @@ impl Member {
         let armed = unsafe { (*self.armed.get()).take() };
         if let (Some(armed), Some(link)) = (armed, self.endpoint().link()) {
             link.disarm(Sleep::Poll, armed);
+        }
+    }
+
+    /// What an event of its TCP socket's is an edge for.
+    fn news(&self, bits: u32) -> u32 {
+        let endpoint = self.endpoint();
+        match endpoint.link() {
+            // In the ring, TCP's room is no news.
+            Some(link) if link.producer().carrier() == Carrier::Ring => bits & !WRITABLE,
+            // A change of the socket's state, such as a shutdown, is one for everything.
+            _ if bits & WRITABLE != 0 && tcp::has_sent_fin(endpoint.descriptor(self.fd.load(Ordering::Relaxed))) => {
+                bits | READABLE
+            }
+            _ => bits,
         }
     }
 
