@@ -7,6 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use slipstream_ring::{Broken, Claim, Consumer, Link};
 
 /// A socket's bytes cannot be taken back when a signal handler of this thread turns out to have been quicker, so none may
@@ -33,7 +34,7 @@ pub fn has_space(endpoint: &Endpoint, link: &Link) -> bool {
 pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
     let socket = endpoint.socket();
     if socket >= 0 {
-        return fill_socket(socket, claim, pieces);
+        return fill_socket(endpoint, socket, claim, pieces);
     }
     pieces.each(claim.len() as usize, |offset, address, len| {
         // SAFETY: the program gave these bytes to send; `each` stays within the claim.
@@ -42,14 +43,18 @@ pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<u
     Ok(claim.len() as usize)
 }
 
-fn fill_socket(socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
+fn fill_socket(endpoint: &Endpoint, socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
     let all = claim.len() as usize;
     let mut sent = 0;
     while sent < all {
         match pieces.send_from(socket, sent, all - sent, libc::MSG_DONTWAIT) {
             Ok(n) => sent += n,
-            // Full; or the peer has closed its end, which TCP tells about when the direction goes back there.
-            Err(Errno(libc::EAGAIN | libc::EPIPE | libc::ECONNRESET)) if claim.shorten(sent as u32) => break,
+            Err(Errno(libc::EAGAIN)) if claim.shorten(sent as u32) => break,
+            // The peer has closed its end. TCP tells why, when the direction goes back there.
+            Err(Errno(libc::EPIPE | libc::ECONNRESET)) if claim.shorten(sent as u32) => {
+                endpoint.ending.store(1, Ordering::Relaxed);
+                break;
+            }
             Err(Errno(libc::EAGAIN)) => {
                 kernel::poll_until(socket, libc::POLLOUT);
             }

@@ -105,8 +105,6 @@ pub struct Endpoint {
     kept: AtomicI32,
     /// Whether its sending outruns the peer's reading.
     pub bounce: Bounce,
-    /// SO_RCVLOWAT, at least 1: what a receive waits for.
-    low_water: AtomicU32,
     /// 1 when that is the connection's last descriptor.
     kept_alone: AtomicU8,
     /// Hint: O_NONBLOCK as last seen.
@@ -174,7 +172,6 @@ impl Endpoint {
             fd.store(-1, Ordering::Relaxed);
         }
         self.bounce.reset();
-        self.low_water.store(1, Ordering::Relaxed);
         self.nonblocking.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);
@@ -406,20 +403,21 @@ impl Endpoint {
     /// What a receive waits for, in bytes, as SO_RCVLOWAT has it; at most a full ring.
     #[inline]
     pub fn low_water(&self, link: &Link) -> u32 {
-        self.low_water.load(Ordering::Relaxed).min(link.capacity())
+        self.family().low_water.load(Ordering::Relaxed).min(link.capacity())
     }
 
     /// Asks the kernel for SO_RCVLOWAT.
     pub fn learn_low_water(&self, fd: c_int) {
         let mut least: c_int = 1;
         if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &mut least).is_ok() {
-            self.low_water.store(least.max(1) as u32, Ordering::Relaxed);
+            self.family().low_water.store(least.max(1) as u32, Ordering::Relaxed);
         }
     }
 
     /// What an accepted connection has of its listener.
     pub fn inherit(&self, listener: &Self) {
-        self.low_water.store(listener.low_water.load(Ordering::Relaxed), Ordering::Relaxed);
+        let least = listener.family().low_water.load(Ordering::Relaxed);
+        self.family().low_water.store(least, Ordering::Relaxed);
         // Options are inherited; who gets signals is not.
         if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal) {
             self.settle(listener.reason());

@@ -21,6 +21,8 @@ pub struct Family {
     mixed: [AtomicU32; 2],
     /// 1 once a holder has shut down the receiving side: TCP is looked at each time.
     pub shut: AtomicU32,
+    /// SO_RCVLOWAT, at least 1: what a receive waits for.
+    pub low_water: AtomicU32,
     /// An error of TCP's that was taken while the ring still had bytes; told after them, to whoever asks next.
     held_error: AtomicI32,
     next: AtomicPtr<Family>,
@@ -43,6 +45,7 @@ impl Family {
         family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
         family.mixed.iter().for_each(|mixed| mixed.store(0, Ordering::Relaxed));
         family.shut.store(0, Ordering::Relaxed);
+        family.low_water.store(1, Ordering::Relaxed);
         family.held_error.store(0, Ordering::Relaxed);
         family.holders.store(1, Ordering::Relaxed);
         Some(family)

@@ -62,16 +62,30 @@ pub fn receive(
     flags: c_int,
     real: impl Fn() -> isize,
 ) -> Done {
+    let goal = if flags & libc::MSG_WAITALL != 0 { usize::MAX } else { endpoint.low_water(link) as usize };
+    receive_at_least(goal, endpoint, fd, link, pieces, flags, real)
+}
+
+/// [`receive`], content with `goal` bytes.
+pub fn receive_at_least(
+    goal: usize,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &mut Pieces,
+    flags: c_int,
+    real: impl Fn() -> isize,
+) -> Done {
     if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 || recall::follow_suit(endpoint, fd, link) {
         return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
-    let goal = if flags & libc::MSG_WAITALL != 0 { usize::MAX } else { endpoint.low_water(link) as usize };
     let goal = goal.min(pieces.left());
     let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
     let mut last_peek = false;
-    let mut interrupted = false;
+    // Why the call ends, unless one more look finds something.
+    let mut over = None;
     loop {
         if link.has_recalled() {
             // Recalled while we waited: the kernel serves the rest.
@@ -137,14 +151,20 @@ pub fn receive(
         }
         // With part of it done any signal ends the call, whatever its handler says of restarting.
         let part = pieces.done() > 0 || empty.peek.is_some();
-        let waited = match interrupted {
-            true => Err(Errno(libc::EINTR)),
-            false => patience.wait(endpoint, fd, link, &empty, request.seen_marks, part),
+        let waited = match over {
+            Some(errno) => Err(errno),
+            None => patience.wait(endpoint, fd, link, &empty, request.seen_marks, part),
         };
         match waited {
             Ok(woken) => {
                 request.look = empty.on_tcp || woken == Woken::Tick;
-                interrupted = woken == Woken::Last;
+                over = (woken == Woken::Last).then_some(Errno(libc::EINTR));
+            }
+            // Fewer bytes than it was to be woken for.
+            Err(errno @ Errno(libc::EINTR | libc::EAGAIN))
+                if over.is_none() && empty.peek.is_none() && link.consumer().glance() =>
+            {
+                over = Some(errno);
             }
             // No descriptors to wait with: TCP needs none.
             Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINVAL)) => {
@@ -513,7 +533,8 @@ impl Patience {
     ) -> Result<Woken, Errno> {
         let found = || {
             let (more, marks) = match &empty.peek {
-                None => (link.consumer().glance(), seen_marks),
+                // Nobody is woken for less than SO_RCVLOWAT, however little is asked for.
+                None => (link.consumer().glance_for(endpoint.low_water(link)), seen_marks),
                 Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
             };
             more || link.peer_marks() != marks
@@ -537,9 +558,14 @@ impl Patience {
         let fd = endpoint.descriptor(fd);
         held::during(Obligation::Call(endpoint), || {
             if empty.on_tcp {
-                wait::sleep_on_tcp(endpoint, fd, link, deadline, found)
-            } else {
-                wait::sleep(link, Sleep::Data, deadline, u64::MAX, found)
+                return wait::sleep_on_tcp(endpoint, fd, link, deadline, found);
+            }
+            loop {
+                let woken = wait::sleep(link, Sleep::Data, deadline, u64::MAX, found)?;
+                let too_few = empty.peek.is_none() && link.consumer().glance() && !found();
+                if !too_few || tcp::is_ending(fd) {
+                    return Ok(woken);
+                }
             }
         })
     }

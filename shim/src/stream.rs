@@ -11,7 +11,6 @@ use crate::{broker, config, descriptor, real, recall, receiver, sender};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
-use slipstream_ring::carrier::Carrier;
 
 /// How a call was served.
 pub enum Done {
@@ -279,21 +278,7 @@ pub fn has_failed(fd: c_int) -> bool {
 /// Bytes received and not read, where the kernel knows of `known`.
 pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
     let Some(endpoint) = descriptor::pin(fd) else { return known };
-    let bytes = endpoint.link().map_or(known, |link| {
-        let consumer = link.consumer();
-        let in_ring = u64::from(consumer.unread());
-        if link.has_recalled() {
-            return known + endpoint.owed(link);
-        }
-        if consumer.copied() > 0 {
-            // What a sender that departed has left is there twice.
-            return in_ring.max(known.saturating_sub(consumer.void()));
-        }
-        // Behind bytes of TCP's that are still on their way, those in the ring cannot be read.
-        let readable =
-            known > 0 || Carrier::of(consumer.followed()) == Carrier::Ring || levels::has_bytes(endpoint, link, fd);
-        if readable { known + in_ring } else { known }
-    });
+    let bytes = endpoint.link().map_or(known, |link| levels::unread(endpoint, link, fd, known));
     endpoint.unpin();
     bytes
 }

@@ -4,6 +4,7 @@ use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
+use crate::readiness::levels;
 use crate::stream::{self, Done};
 use crate::{descriptor, real, receiver};
 use core::ffi::c_int;
@@ -37,7 +38,7 @@ fn splice_on(
                 Ok(n) => n as isize,
                 Err(Errno(errno)) => -(errno as isize),
             };
-            match receiver::receive(endpoint, input, link, &mut Pieces::new(pieces), flags, direct) {
+            match receiver::receive_at_least(1, endpoint, input, link, &mut Pieces::new(pieces), flags, direct) {
                 Done::Real(n) => usize::try_from(n).map_err(|_| Errno(-n as c_int)),
                 Done::Moved(result) => result,
             }
@@ -46,7 +47,8 @@ fn splice_on(
         // Look, hand on what the pipe takes, and only then take it. SPLICE_F_NONBLOCK is the pipe's: the socket has its own
         // flag.
         let round = |moved: usize| -> Result<usize, Errno> {
-            if moved > 0 && link.consumer().unread() == 0 && kernel::ioctl_int(input, libc::FIONREAD) == Ok(0) {
+            let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
+            if moved > 0 && levels::unread(endpoint, link, input, in_tcp as u64) == 0 {
                 // The end, and an error with it, is for the next call.
                 return Ok(0);
             }

@@ -89,10 +89,14 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
         let answer = match link.consumer().look() {
             // The reader is to find out.
             Err(_) => Some(true),
-            // After fewer the sender has gone back to TCP, which has the others.
-            Ok(Look::Ring { available, .. }) => {
-                Some(available >= least || available > 0 && link.consumer().is_behind())
-            }
+            // After fewer the sender may have gone back to TCP, which has others.
+            Ok(Look::Ring { available, .. }) => Some(
+                available >= least
+                    || (available > 0 && link.consumer().is_behind() && {
+                        let in_tcp = kernel::ioctl_int(endpoint.descriptor(fd), libc::FIONREAD).unwrap_or(0);
+                        unread(endpoint, link, fd, in_tcp as u64) >= u64::from(least)
+                    }),
+            ),
             Ok(Look::Crossing { turn }) => {
                 let _ = link.consumer().follow(turn);
                 endpoint.tcp_hint.store(1, Ordering::Relaxed);
@@ -119,4 +123,20 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
             return answer;
         }
     }
+}
+
+/// Bytes received and not read, where TCP has `known`.
+pub fn unread(endpoint: &'static Endpoint, link: &Link, fd: c_int, known: u64) -> u64 {
+    let consumer = link.consumer();
+    let in_ring = u64::from(consumer.unread());
+    if link.has_recalled() {
+        return known + endpoint.owed(link);
+    }
+    if consumer.copied() > 0 {
+        // What a sender that departed has left is there twice.
+        return in_ring.max(known.saturating_sub(consumer.void()));
+    }
+    // Behind bytes of TCP's that are still on their way, those in the ring cannot be read.
+    let readable = known > 0 || Carrier::of(consumer.followed()) == Carrier::Ring || has_bytes(endpoint, link, fd);
+    if readable { known + in_ring } else { known }
 }

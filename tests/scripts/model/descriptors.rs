@@ -191,7 +191,9 @@ impl Model {
             argument[..2].copy_from_slice(&[slot, number]);
             orders.push((call, argument));
         };
-        if data && state.new_data && !state.held {
+        // A reader that waits for more has taken what was there.
+        let read = |p: &Pending| matches!(p.blocked, Blocked::Recv { end: e, .. } if e == end);
+        if data && state.new_data && !state.held && !self.pending.iter().flatten().any(read) {
             order(SETTLE_DATA, state.unread);
         }
         if state.new_end {
