@@ -107,6 +107,8 @@ pub struct Endpoint {
     pub bounce: Bounce,
     /// 1 when that is the connection's last descriptor.
     kept_alone: AtomicU8,
+    /// How much had been read from TCP when it was last acknowledged for the sake of what goes through the ring.
+    pub acknowledged: AtomicU64,
     /// Hint: O_NONBLOCK as last seen.
     pub nonblocking: AtomicU8,
     /// 1 while TCP may have shown the connection's end: the next send asks it.
@@ -172,6 +174,7 @@ impl Endpoint {
             fd.store(-1, Ordering::Relaxed);
         }
         self.bounce.reset();
+        self.acknowledged.store(0, Ordering::Relaxed);
         self.nonblocking.store(0, Ordering::Relaxed);
         self.ending.store(0, Ordering::Relaxed);
         self.looked_ns.store(0, Ordering::Relaxed);

@@ -19,6 +19,9 @@ use slipstream_ring::{Broken, Link, Look};
 /// A call that never sleeps looks at TCP by itself this often, for a peer that died without a word.
 const LOOK_EVERY: u64 = 50_000_000;
 
+/// A wait in the ring of up to so many ns is quick to end; a longer one misses no signal.
+const NAP: u64 = 20_000_000;
+
 /// Of asm-generic/sockios.h.
 pub const SIOCATMARK: u64 = 0x8905;
 
@@ -119,7 +122,8 @@ pub fn receive_at_least(
                 if last_peek {
                     continue;
                 }
-                let on_tcp = !more || link.consumer().goes_back_at().is_some();
+                let consumer = link.consumer();
+                let on_tcp = !more || consumer.goes_back_at().is_some() || consumer.is_left();
                 if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
                     last_peek = !patience.doze(socket);
                     continue;
@@ -547,8 +551,9 @@ impl Patience {
             return Err(Errno(libc::EAGAIN));
         }
         link.set_cpu(thread::cpu());
-        let deadline = self.deadline.or(strict.then_some(u64::MAX));
-        match wait::spin(link, deadline, deadline.is_some(), found) {
+        // Every handler ends a call that has something to return.
+        let deadline = || self.deadline.or((strict || link.consumer().glance()).then_some(u64::MAX));
+        match wait::spin(link, deadline(), deadline().is_some(), found) {
             Spun::Found => return Ok(Woken::Look),
             Spun::FoundLast => return Ok(Woken::Last),
             Spun::Interrupted => return Err(Errno(libc::EINTR)),
@@ -556,14 +561,21 @@ impl Patience {
         }
         endpoint.adopt();
         let fd = endpoint.descriptor(fd);
+        let too_few = || empty.peek.is_none() && link.consumer().glance() && !found() && !tcp::is_ending(fd);
         held::during(Obligation::Call(endpoint), || {
-            if empty.on_tcp {
-                return wait::sleep_on_tcp(endpoint, fd, link, deadline, found);
-            }
             loop {
-                let woken = wait::sleep(link, Sleep::Data, deadline, u64::MAX, found)?;
-                let too_few = empty.peek.is_none() && link.consumer().glance() && !found();
-                if !too_few || tcp::is_ending(fd) {
+                let mut woken = Woken::Tick;
+                if !empty.on_tcp {
+                    woken = wait::sleep(link, Sleep::Data, deadline(), NAP, found)?;
+                }
+                if woken == Woken::Tick {
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), found) {
+                        // Without the descriptors for it naps must do.
+                        Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => Woken::Tick,
+                        slept => slept?,
+                    };
+                }
+                if !too_few() {
                     return Ok(woken);
                 }
             }

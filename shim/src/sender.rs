@@ -166,11 +166,23 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         link.set_cpu(thread::cpu());
         let wake = producer.publish();
         endpoint.deliver(link, wake);
+        if Carrier::of(link.consumer().followed()) == Carrier::Tcp {
+            acknowledge(endpoint, fd, link);
+        }
         if link.is_recalled() {
             recall::answer_locked(endpoint, fd, link)?;
         }
     }
     Ok(Step::Sent(sent))
+}
+
+/// The peer still sends over TCP, where these bytes would have carried the acknowledgement of what was read from there. Its
+/// Nagle algorithm may wait for that.
+fn acknowledge(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
+    let taken = link.consumer().taken();
+    if endpoint.acknowledged.swap(taken, Ordering::Relaxed) != taken {
+        tcp::acknowledge(endpoint.descriptor(fd));
+    }
 }
 
 /// The receiver, or the end of the connection, wants the direction back on TCP. Under the lock.

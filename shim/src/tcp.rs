@@ -101,6 +101,12 @@ fn push(fd: c_int) {
     }
 }
 
+/// Sends the acknowledgement that waits for data to go with, and lets the next ones wait as after data.
+pub fn acknowledge(fd: c_int) {
+    // An even value: now, and delayed again afterwards.
+    let _ = kernel::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &2i32);
+}
+
 /// Bytes read from TCP so far. Exact while no one reads. `counted` is the caller's own count, for a connection that has
 /// ended both ways: the kernel does not tell then whether a FIN is among what it received.
 pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {

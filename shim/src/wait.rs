@@ -6,6 +6,7 @@
 //! pending ones itself, and decides by their dispositions, as the kernel would, whether the call ends with EINTR.
 
 use crate::endpoint::Endpoint;
+use crate::held::{self, Obligation};
 use crate::hub::{self, Hub};
 use crate::kernel::{self, Disposition, Errno};
 use crate::{config, real, thread};
@@ -14,10 +15,8 @@ use core::sync::atomic::Ordering;
 use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
 
-/// How often a sleeper looks by itself whether its peer still lives.
+/// How often a sleeper looks by itself: for what a holder published that died before it could wake anyone.
 const TICK: u64 = 1_000_000_000;
-/// How often a sleeper with a deadline looks for local events.
-const SLICE: u64 = 20_000_000;
 /// The spin before any thought of signals: about what a system call would take.
 const SHORT: u32 = 24;
 /// `SLIPSTREAM_SPIN_US=auto`, in ns.
@@ -169,7 +168,8 @@ fn deliver(mask: u64, strict: bool) -> bool {
     interrupts
 }
 
-/// Sleeps until the peer's publication, a local event, a signal, the deadline, or a tick. `found` is the last look.
+/// Sleeps until the peer's publication, a local event, a signal, the deadline, or for `limit` ns, no longer than a wait that
+/// began without care may last: a handler that runs before or behind it is not noticed. `found` is the last look.
 pub fn sleep(
     link: &Link,
     kind: Sleep,
@@ -184,25 +184,17 @@ pub fn sleep(
     if found() {
         return Ok(Woken::Look);
     }
-    let tick = kernel::now_ns() + limit.min(TICK);
-    let until = deadline.map_or(tick, |deadline| deadline.min(tick));
+    let tick = kernel::now_ns() + limit;
+    let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
     let asleep = Asleep::now();
-    let result = real::cancellable(|| {
-        if deadline.is_none() {
-            return kernel::futex_wait_two([(word, value), (local, local_value)], &kernel::timespec(until));
-        }
-        // Every handler ends the call, which only the wait on one word can tell: local events must do with a look now and
-        // then. Here, where next to nothing lies between two sleeps: a handler that runs there is not noticed.
-        loop {
-            let slice = until.min(kernel::now_ns() + SLICE);
-            let slept = kernel::futex_wait(word, value, &kernel::timespec(slice));
-            if slept != Err(Errno(libc::ETIMEDOUT)) || slice == until {
-                return slept;
-            }
-            if local.load(Ordering::Acquire) != local_value {
-                return Ok(());
-            }
-        }
+    let result = real::cancellable(|| match deadline {
+        None => match kernel::futex_wait_two([(word, value), (local, local_value)], &until) {
+            // Before Linux 5.16, or forbidden.
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => kernel::futex_wait(word, value, &until),
+            slept => slept,
+        },
+        // Every handler ends the call, which only the wait on one word can tell. Local events must wait.
+        Some(_) => kernel::futex_wait(word, value, &until),
     });
     asleep.until_now();
     match result {
@@ -211,18 +203,12 @@ pub fn sleep(
             Err(Errno(libc::EAGAIN))
         }
         Err(Errno(libc::ETIMEDOUT)) => Ok(Woken::Tick),
-        // Before Linux 5.16, or forbidden: short sleeps on the one word.
-        Err(Errno(libc::ENOSYS | libc::EPERM)) => kernel::futex_wait(word, value, &kernel::timespec(until))
-            .map(|()| Woken::Tick)
-            .or_else(|errno| match errno {
-                Errno(libc::ETIMEDOUT | libc::EAGAIN) => Ok(Woken::Tick),
-                other => Err(other),
-            }),
         Err(errno) => Err(errno),
     }
 }
 
-/// Sleeps until TCP shows something or the doorbell rings: while TCP carries, but may hand over at any moment.
+/// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
+/// any moment; and where a sleep has become a long one. Signals are blocked all the while, so that none goes unnoticed.
 pub fn sleep_on_tcp(
     endpoint: &Endpoint,
     fd: c_int,
@@ -232,30 +218,37 @@ pub fn sleep_on_tcp(
 ) -> Result<Woken, Errno> {
     let hub = Hub::take()?;
     let mask = kernel::block_signals();
-    let result = hub::signals(!mask).and_then(|signals| {
+    let sleep = |signals| {
         hub.listen(endpoint.own_bell());
         hub.clear();
         let _ = link.arm(Sleep::Poll);
         if found() {
             return Ok(Woken::Look);
         }
-        let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
         let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
         let mut all = [on(fd), on(hub.fd()), on(signals)];
-        match kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()) {
-            Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => Err(Errno(libc::EAGAIN)),
-            Ok(0) => Ok(Woken::Tick),
-            // A signal alone is no reason to look: what its handler means for the call is decided below.
-            Ok(_) if all[0].revents == 0 && all[1].revents == 0 => Ok(Woken::Tick),
-            Ok(_) => Ok(Woken::Look),
-            // RLIMIT_NOFILE is below three.
-            Err(Errno(libc::EINVAL)) => {
-                kernel::poll_for(-1, 0, 1);
-                Ok(Woken::Look)
+        loop {
+            let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
+            // Its signal is blocked, too: the thread dies below, or here if it was cancelled before.
+            let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()));
+            match slept {
+                Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
+                    return Err(Errno(libc::EAGAIN));
+                }
+                Ok(0) if !found() => {}
+                // A signal alone is no reason to look: what its handler means for the call is decided below.
+                Ok(n) if n > 0 && all[0].revents == 0 && all[1].revents == 0 => return Ok(Woken::Tick),
+                Ok(_) => return Ok(Woken::Look),
+                // RLIMIT_NOFILE is below three.
+                Err(Errno(libc::EINVAL)) => {
+                    kernel::poll_for(-1, 0, 1);
+                    return Ok(Woken::Look);
+                }
+                Err(errno) => return Err(errno),
             }
-            Err(errno) => Err(errno),
         }
-    });
+    };
+    let result = hub::signals(!mask).and_then(|signals| held::during(Obligation::Hub(hub.fd()), || sleep(signals)));
     hub.leave(endpoint.own_bell());
     hub.give();
     let interrupted = deliver(mask, deadline.is_some());

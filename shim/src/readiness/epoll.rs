@@ -335,11 +335,19 @@ impl Set {
         }
     }
 
-    /// Reports what is ready among the hot members into `events`. Under the lock.
-    fn collect(&self, events: &mut [libc::epoll_event]) -> usize {
+    /// Begins a look, in which nothing is told twice; its number.
+    fn begin(&self) -> u32 {
+        self.looks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Reports what is ready among the hot members, and was not yet told in this look, into `events`. Under the lock.
+    fn collect(&self, events: &mut [libc::epoll_event], look: u32) -> usize {
         let mut count = 0;
         let mut next = None;
         self.each_hot(|member| {
+            if member.told.load(Ordering::Relaxed) == look {
+                return true;
+            }
             let Some(slot) = events.get_mut(count) else {
                 next = next.or(Some(member));
                 return true;
@@ -351,6 +359,7 @@ impl Set {
                 return idle < PATIENCE || !member.arm();
             }
             member.idle.store(0, Ordering::Relaxed);
+            member.told.store(look, Ordering::Relaxed);
             *slot = libc::epoll_event { events: ready, u64: member.data.load(Ordering::Relaxed) };
             count += 1;
             true
@@ -482,16 +491,16 @@ impl Member {
 
     /// What an event of its TCP socket's is an edge for.
     fn news(&self, bits: u32) -> u32 {
+        const OVER: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
         let endpoint = self.endpoint();
-        match endpoint.link() {
-            // In the ring, TCP's room is no news.
-            Some(link) if link.producer().carrier() == Carrier::Ring => bits & !WRITABLE,
-            // A change of the socket's state, such as a shutdown, is one for everything.
-            _ if bits & WRITABLE != 0 && tcp::has_sent_fin(endpoint.descriptor(self.fd.load(Ordering::Relaxed))) => {
-                bits | READABLE
-            }
-            _ => bits,
+        let fd = endpoint.descriptor(self.fd.load(Ordering::Relaxed));
+        if bits & OVER != 0 || (bits & WRITABLE != 0 && tcp::has_sent_fin(fd)) {
+            // A change of the socket's state (an end, a shutdown) is one for everything.
+            return bits | READABLE | WRITABLE;
         }
+        // In the ring, TCP's room is no news.
+        let sends_in_ring = endpoint.link().is_some_and(|link| link.producer().carrier() == Carrier::Ring);
+        if sends_in_ring { bits & !WRITABLE } else { bits }
     }
 
     fn is_edge_triggered(&self) -> bool {
@@ -584,7 +593,7 @@ fn wait_blocked(
         set.enter();
         let ready = set.locked(|| {
             set.arm_all();
-            set.collect(events)
+            set.collect(events, set.begin())
         });
         let result = match ready {
             Some(count) if count > 0 => {
@@ -611,7 +620,7 @@ fn wait_blocked(
                             return kept;
                         }
                         let (_, rest) = events.split_at_mut(kept);
-                        kept + set.collect(rest)
+                        kept + set.collect(rest, set.begin())
                     })
                     .unwrap_or(0)
                 })
@@ -644,26 +653,21 @@ impl Set {
     /// One look at everything. Under the lock.
     fn look(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
         let now = kernel::now_ns();
-        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let look = self.begin();
         // A busy ring must not starve the kernel's descriptors, nor they the rings: when both are busy they take turns at
         // the first places.
         let busy = self.kernel_busy.load(Ordering::Relaxed) != 0;
-        let due =
-            busy || calls.is_multiple_of(8) || now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) >= FAIRNESS;
-        let mut count = 0;
-        if due && calls.is_multiple_of(2) {
-            count = self.ask_kernel(epoll, events, now);
-        }
+        let due = busy || look.is_multiple_of(8) || now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) >= FAIRNESS;
+        let kernel_first = due && look.is_multiple_of(2);
+        let mut count = if kernel_first { self.ask_kernel(epoll, events, now) } else { 0 };
         let (_, rest) = events.split_at_mut(count);
-        count += self.collect(rest);
-        if count == 0 || (due && !calls.is_multiple_of(2)) {
+        count += self.collect(rest, look);
+        if count == 0 || (due && !kernel_first) {
             let (_, rest) = events.split_at_mut(count);
             count += self.ask_kernel(epoll, rest, now);
             // The hub may have told of something.
             let (_, rest) = events.split_at_mut(count);
-            if count == 0 {
-                count = self.collect(rest);
-            }
+            count += self.collect(rest, look);
         }
         count
     }

@@ -207,7 +207,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
     for (poll, guest) in polls.iter_mut().zip(guests) {
-        let wanted = poll.events as u16 as u32 & READABLE;
+        let wanted = poll.events as u16 as u32 & (READABLE | libc::EPOLLRDHUP as u32);
         let Some((endpoint, link)) = link_of(guest) else { continue };
         if poll.revents & libc::POLLNVAL != 0 {
             // Closed by another thread meanwhile.
@@ -226,7 +226,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
                 recall::let_the_kernel_tell(endpoint, poll.fd, link);
             }
         }
-        if link.is_recalled() || (wanted != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
+        if link.is_recalled() || (wanted & READABLE != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }
     }

@@ -44,6 +44,8 @@ pub struct Member {
     pub(crate) seen_tail: AtomicU64,
     /// Looks in vain since it was last ready.
     pub(crate) idle: AtomicU32,
+    /// The look in which it was last told.
+    pub(crate) told: AtomicU32,
     /// The announcement of a sleep that may be taken back: under the set's lock.
     pub(crate) armed: UnsafeCell<Option<Armed>>,
     /// 1 in one that was never in the program's set.
@@ -90,8 +92,8 @@ pub struct Set {
     pub(crate) recalled: AtomicU32,
     /// 1 while the kernel had something at the last question.
     pub(crate) kernel_busy: AtomicU32,
-    /// Looks made.
-    pub(crate) calls: AtomicU32,
+    /// Looks begun.
+    pub(crate) looks: AtomicU32,
     /// When the kernel was last asked, CLOCK_MONOTONIC ns.
     pub(crate) asked_ns: AtomicU64,
 }
@@ -369,6 +371,7 @@ pub fn add(
     // SAFETY: just taken from the slab: nobody else has it.
     unsafe { *member.armed.get() = None };
     member.seen_tail.store(u64::MAX, Ordering::Relaxed);
+    member.told.store(set.looks.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
     with_members(endpoint, || {
         member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
         endpoint.members.store(core::ptr::from_ref(member).cast_mut(), Ordering::Release);
