@@ -3,12 +3,14 @@
 mod apache;
 mod curl;
 mod haproxy;
+mod http_load;
 mod iperf;
 mod java;
 mod load;
 mod mariadb;
 mod memcached;
 mod messages;
+mod netpipe;
 mod nginx;
 mod node;
 mod pipes;
