@@ -22,6 +22,7 @@ mod redis;
 mod redis_nodes;
 mod run;
 mod scripting;
+mod soak;
 mod ssh;
 mod transfer;
 mod untouched;

@@ -16,7 +16,8 @@ fn trips(mode: Mode) {
         let mut all = String::new();
         for way in [&["-i"][..], &[], &["-2", "-b", "262144"], &["-O", "1,3"]] {
             let (lab, port) = (Lab::new("NPtcp", mode), Port::free());
-            let netpipe = || lab.program("NPtcp").args(["-P", &port.to_string(), "-n", "300", "-u", "524288"]).args(way);
+            let netpipe =
+                || lab.program("NPtcp").args(["-P", &port.to_string(), "-n", "300", "-u", "524288"]).args(way);
             let server = crate::serve(netpipe().args(["-o", "server.out"]), &port);
             let client = netpipe().args(["-h", "127.0.0.1", "-o", "client.out"]).run(PATIENCE * 2);
             let said = String::from_utf8_lossy(&client.stderr).into_owned();

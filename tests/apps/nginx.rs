@@ -22,6 +22,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(mode: Mode) -> Self {
+        Self::with(mode, "")
+    }
+
+    /// With more said of the proxy's kept connections.
+    pub(crate) fn with(mode: Mode, kept: &str) -> Self {
         let (lab, ports) = (Lab::new("nginx", mode), std::array::from_fn(|_| Port::free()));
         for folder in ["www", "www/up"] {
             fs::create_dir(lab.folder().join(folder)).expect("a folder");
@@ -32,7 +37,7 @@ impl Site {
         for (name, size) in FILES {
             fs::write(lab.folder().join("www").join(name), body(size)).expect("a file");
         }
-        fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports)).expect("a configuration");
+        fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports, kept)).expect("a configuration");
         keys(&lab);
         let server = lab.program("nginx").arg("-c").arg(lab.folder().join("nginx.conf"));
         let mut server = server.start();
@@ -78,7 +83,7 @@ fn body(size: usize) -> Vec<u8> {
     (0..size as u64).map(|i| ((i / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (8 * (i % 8))) as u8).collect()
 }
 
-fn configuration(lab: &Lab, ports: &[Port; 4]) -> String {
+fn configuration(lab: &Lab, ports: &[Port; 4], kept: &str) -> String {
     let folder = lab.folder().display();
     let user = if account("www-data").is_some() { "user www-data;" } else { "" };
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -90,7 +95,7 @@ fn configuration(lab: &Lab, ports: &[Port; 4]) -> String {
         http {{
             {temporary} access_log off; root {folder}/www; sendfile on; tcp_nopush on; keepalive_requests 1000000;
             client_max_body_size 1g;
-            upstream files {{ server 127.0.0.1:{files}; keepalive 8; }}
+            upstream files {{ server 127.0.0.1:{files}; keepalive 8; {kept} }}
             server {{
                 listen 127.0.0.1:{files};
                 location /said {{ return 200 said; }}
