@@ -24,6 +24,7 @@ mod run;
 mod scripting;
 mod soak;
 mod ssh;
+mod table;
 mod transfer;
 mod untouched;
 

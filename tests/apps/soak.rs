@@ -13,8 +13,8 @@ type Held = [u64; 3];
 /// By how much more the least of the last quarter may be than the most of the first.
 ///
 /// A round makes some hundred connections that move and a thousand that do not. A descriptor or a mapping lost with one
-/// in a hundred would come to more than this within the shortest run; 4 MiB are half a page per connection there, and
-/// less than 100 bytes in ten minutes. What is allowed is what allocators and idle threads do by themselves.
+/// in a hundred comes to more than this within the shortest run; 4 MiB are less than a KiB per connection there, and less
+/// than 100 bytes in ten minutes. What is allowed is what allocators and idle threads do by themselves.
 fn allowed(most: Held) -> Held {
     [most[0] + 4, most[1] + 8, most[2] + most[2] / 20 + 4096]
 }
