@@ -3,12 +3,14 @@
 mod apache;
 mod curl;
 mod haproxy;
+mod http_load;
 mod iperf;
 mod java;
 mod load;
 mod mariadb;
 mod memcached;
 mod messages;
+mod netpipe;
 mod nginx;
 mod node;
 mod pipes;
@@ -20,7 +22,9 @@ mod redis;
 mod redis_nodes;
 mod run;
 mod scripting;
+mod soak;
 mod ssh;
+mod table;
 mod transfer;
 mod untouched;
 

@@ -12,16 +12,22 @@ const MIB: usize = 1 << 20;
 /// The files that it serves, by size.
 const FILES: [(&str, usize); 4] = [("small", 100), ("1", MIB), ("8", 8 * MIB), ("64", 64 * MIB)];
 
-/// nginx with two workers: files on `ports[0]`, a proxy to them on `ports[1]`, TLS on `ports[2]`.
-struct Site {
-    lab: Lab,
-    ports: [Port; 3],
-    server: Running,
+/// nginx with two workers: files on `ports[0]`, a proxy to them on `ports[1]`, TLS on `ports[2]`, HTTP/2 without it on
+/// `ports[3]`.
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    pub(crate) ports: [Port; 4],
+    pub(crate) server: Running,
 }
 
 impl Site {
-    fn new(mode: Mode) -> Self {
-        let (lab, ports) = (Lab::new("nginx", mode), [Port::free(), Port::free(), Port::free()]);
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self::with(mode, "")
+    }
+
+    /// With more said of the proxy's kept connections.
+    pub(crate) fn with(mode: Mode, kept: &str) -> Self {
+        let (lab, ports) = (Lab::new("nginx", mode), std::array::from_fn(|_| Port::free()));
         for folder in ["www", "www/up"] {
             fs::create_dir(lab.folder().join(folder)).expect("a folder");
         }
@@ -31,7 +37,7 @@ impl Site {
         for (name, size) in FILES {
             fs::write(lab.folder().join("www").join(name), body(size)).expect("a file");
         }
-        fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports)).expect("a configuration");
+        fs::write(lab.folder().join("nginx.conf"), configuration(&lab, &ports, kept)).expect("a configuration");
         keys(&lab);
         let server = lab.program("nginx").arg("-c").arg(lab.folder().join("nginx.conf"));
         let mut server = server.start();
@@ -58,7 +64,14 @@ impl Site {
         self.lab.program("cmp").arg(got).arg(format!("www/{name}")).run(PATIENCE).good();
     }
 
-    fn ends(mut self) {
+    /// The processes that serve.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.server.pid());
+        let said = fs::read_to_string(path).unwrap_or_default();
+        said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    }
+
+    pub(crate) fn ends(mut self) {
         self.lab.expect_no_alarm();
         self.server.signal(libc::SIGQUIT);
         self.server.finish(PATIENCE).good();
@@ -70,19 +83,19 @@ fn body(size: usize) -> Vec<u8> {
     (0..size as u64).map(|i| ((i / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (8 * (i % 8))) as u8).collect()
 }
 
-fn configuration(lab: &Lab, ports: &[Port; 3]) -> String {
+fn configuration(lab: &Lab, ports: &[Port; 4], kept: &str) -> String {
     let folder = lab.folder().display();
     let user = if account("www-data").is_some() { "user www-data;" } else { "" };
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("{name}_temp_path {folder}/{name};")).concat();
-    let [files, proxy, tls] = ports;
+    let [files, proxy, tls, bare] = ports;
     format!(
         "{user} worker_processes 2; daemon off; pid {folder}/pid; error_log stderr;
         events {{ worker_connections 256; }}
         http {{
             {temporary} access_log off; root {folder}/www; sendfile on; tcp_nopush on; keepalive_requests 1000000;
             client_max_body_size 1g;
-            upstream files {{ server 127.0.0.1:{files}; keepalive 8; }}
+            upstream files {{ server 127.0.0.1:{files}; keepalive 8; {kept} }}
             server {{
                 listen 127.0.0.1:{files};
                 location /said {{ return 200 said; }}
@@ -96,6 +109,10 @@ fn configuration(lab: &Lab, ports: &[Port; 3]) -> String {
             server {{
                 listen 127.0.0.1:{tls} ssl http2;
                 ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+                location /said {{ return 200 said; }}
+            }}
+            server {{
+                listen 127.0.0.1:{bare} http2;
                 location /said {{ return 200 said; }}
             }}
         }}"
@@ -206,15 +223,11 @@ fn reload(mode: Mode) {
     let kept = site.curl(1, vec!["said"; 20_000]).start();
     let url = format!("http://127.0.0.1:{}/said", site.ports[0]);
     let fresh = site.lab.program("ab").args(["-q", "-c", "4", "-n", "10000", &url]).start();
-    let children = |site: &Site| -> Vec<String> {
-        let path = format!("/proc/{0}/task/{0}/children", site.server.pid());
-        fs::read_to_string(path).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
-    };
     for _ in 0..5 {
-        let before = children(&site);
+        let before = site.workers();
         site.server.signal(libc::SIGHUP);
         let gone = slipstream_tests::until(PATIENCE, || {
-            let now = children(&site);
+            let now = site.workers();
             (now.len() == 2 && before.iter().all(|pid| !now.contains(pid))).then_some(())
         });
         assert!(gone.is_some(), "workers that stay\n{}", site.server.report());

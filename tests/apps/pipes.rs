@@ -53,7 +53,7 @@ fn socat(mode: Mode) {
     assert_same(&run(Mode::Plain), &run(mode));
 }
 
-/// s_server, which gives every line back reversed, and s_client; then a session that is resumed.
+/// s_server, which gives every line back reversed, and s_client; then its session is resumed.
 fn openssl(mode: Mode) {
     let run = |mode| {
         let (lab, port) = (Lab::new("openssl", mode), Port::free());
@@ -64,11 +64,12 @@ fn openssl(mode: Mode) {
         let _server = serve(server.args(["-accept", &format!("127.0.0.1:{port}")]), &port);
         let connect = || {
             let client = lab.program("openssl").args(["s_client", "-CAfile", "certificate", "-verify_return_error"]);
-            client.args(["-servername", "localhost", "-quiet", "-no_ign_eof", "-connect", &format!("127.0.0.1:{port}")])
+            client.args(["-servername", "localhost", "-connect", &format!("127.0.0.1:{port}")])
         };
         let mut said = String::new();
         for version in ["-tls1_2", "-tls1_3"] {
-            let mut client = connect().arg(version).piped().start();
+            let client = connect().args([version, "-quiet", "-no_ign_eof", "-sess_out", "session"]);
+            let mut client = client.piped().start();
             client.type_in("first\n");
             client.wait_output("the first line back", PATIENCE, |said| said.contains("tsrif").then_some(()));
             let number = port.number();
@@ -87,6 +88,8 @@ fn openssl(mode: Mode) {
             client.wait_output("the last line back", PATIENCE, |said| said.contains("tsal").then_some(()));
             let lines = client.finish(PATIENCE).good();
             said.extend(lines.lines().filter(|line| !line.ends_with("-nrut")).flat_map(|line| [line, "\n"]));
+            let again = connect().args([version, "-sess_in", "session"]).run(PATIENCE).good();
+            assert!(again.contains("\nReused, TLSv1."), "{again}");
         }
         lab.expect_moved_in_all(4);
         said

@@ -71,13 +71,17 @@ impl Ssh {
     }
 }
 
-/// A command with its input, its output and its exit status; 200 MiB there and back.
+/// A command with its input, its output and its exit status; 1 GiB there and back.
 fn copies(mode: Mode) {
+    // Once is enough: it stays on TCP.
+    let large = if mode == Mode::Shm { 1 << 30 } else { BODY };
     let run = |mode| {
         let ssh = Ssh::new(mode);
         let block: Vec<u8> = (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        let mut file = std::fs::File::create(ssh.file("body")).expect("a file");
-        (0..BODY >> 20).for_each(|_| file.write_all(&block).expect("room for the body"));
+        for (name, size) in [("body", BODY), ("large", large)] {
+            let mut file = std::fs::File::create(ssh.file(name)).expect("a file");
+            (0..size >> 20).for_each(|_| file.write_all(&block).expect("room for the body"));
+        }
         let mut said = String::new();
         for command in
             ["sha256sum; exit 7", "head -c 1000 | sha256sum", "kill -9 $$", "yes | head -c 50000000 | sha256sum"]
@@ -86,11 +90,11 @@ fn copies(mode: Mode) {
             let ended = ssh.ssh().arg(ssh.host()).arg(command).input(input).run(PATIENCE * 2);
             let _ = writeln!(said, "{command}: {} {}", ended.status, String::from_utf8_lossy(&ended.stdout));
         }
-        let (body, there, back) = (ssh.file("body"), ssh.file("there"), ssh.file("back"));
+        let (large, there, back) = (ssh.file("large"), ssh.file("there"), ssh.file("back"));
         let remote = |path: &PathBuf| format!("{}:{}", ssh.host(), path.display());
-        said += &ssh.program("scp").arg(&body).arg(remote(&there)).run(PATIENCE * 2).good();
-        said += &ssh.program("scp").arg(remote(&there)).arg(&back).run(PATIENCE * 2).good();
-        said += &ssh.lab.program("cmp").arg(&body).arg(&back).run(PATIENCE).good();
+        said += &ssh.program("scp").arg(&large).arg(remote(&there)).run(PATIENCE * 4).good();
+        said += &ssh.program("scp").arg(remote(&there)).arg(&back).run(PATIENCE * 4).good();
+        said += &ssh.lab.program("cmp").arg(&large).arg(&back).run(PATIENCE * 2).good();
         ssh.lab.expect_no_alarm();
         said
     };

@@ -2,6 +2,7 @@
 
 use crate::broker::{self, Broker};
 use crate::program::{self, Program, Reporter, Running};
+use crate::shares;
 use crate::status::{Connection, Status};
 use crate::wait::{PATIENCE, until};
 use std::path::{Path, PathBuf};
@@ -82,6 +83,9 @@ impl Lab {
             for file in [&tool, &library] {
                 assert!(file.is_file(), "{} is not there: cargo build --release", file.display());
             }
+        }
+        if mode == Mode::Shm && shares::file().is_some() {
+            shares::alone();
         }
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("slipstream-test-{}-{number}", std::process::id()));
@@ -240,6 +244,13 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if self.mode == Mode::Shm
+            && !std::thread::panicking()
+            && let Some(file) = shares::file()
+            && let Some(status) = self.broker.as_ref().and_then(|_| self.try_status())
+        {
+            shares::add(&file, &status.totals);
+        }
         self.broker = None;
         if std::thread::panicking() || std::env::var_os("SLIPSTREAM_TEST_KEEP").is_some() {
             eprintln!("what is left of this test: {}", self.folder.display());

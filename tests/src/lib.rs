@@ -10,6 +10,7 @@ mod lab;
 mod page;
 mod ports;
 mod program;
+mod shares;
 mod status;
 mod wait;
 
@@ -18,5 +19,6 @@ pub use lab::{Lab, Mode};
 pub use page::Page;
 pub use ports::Port;
 pub use program::{Ended, Program, Running, account};
+pub use shares::Share;
 pub use status::{Connection, Direction, Status, Totals};
 pub use wait::{PATIENCE, until};

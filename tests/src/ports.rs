@@ -63,7 +63,7 @@ impl std::fmt::Display for Port {
 
 fn is_listening(port: u16) -> bool {
     const LISTEN: &str = "0A";
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
         let table = std::fs::read_to_string(table).unwrap_or_default();
         table.lines().skip(1).any(|line| {
             let mut words = line.split_whitespace().skip(1);
