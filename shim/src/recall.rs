@@ -24,7 +24,10 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
     match endpoint.link() {
         Some(link) if link.consumer().unread() > 0 => {
             endpoint.retire(reason);
-            sender::depart(endpoint, endpoint.any_descriptor().unwrap_or(-1), link);
+            let fd = endpoint.any_descriptor().unwrap_or(-1);
+            if !sender::depart(endpoint, fd, link) {
+                endpoint.fail(fd);
+            }
             // Whoever sleeps on it is to find it ready.
             endpoint.wake_own(link);
         }
@@ -41,8 +44,7 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         return;
     };
     let fd = endpoint.any_descriptor().unwrap_or(-1);
-    sender::depart(endpoint, fd, link);
-    let mut lost = false;
+    let mut lost = !sender::depart(endpoint, fd, link);
     if !link.has_recalled() {
         let mask = kernel::block_signals();
         let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
@@ -50,7 +52,7 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         let wake = link.recall();
         endpoint.deliver(link, wake);
         endpoint.wake_own(link);
-        lost = !make_way(endpoint, fd, link);
+        lost |= !make_way(endpoint, fd, link);
         roles::leave_receiving(endpoint, link, rx);
         roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
         kernel::restore_signals(mask);

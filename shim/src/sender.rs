@@ -4,6 +4,7 @@ use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
+use crate::readiness::epoll;
 use crate::stream::Done;
 use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
@@ -85,11 +86,9 @@ pub fn send(
             Ok(Step::Full) if link.is_recalled() => {
                 fresh = false;
                 // TCP is full, and what was left in the ring comes first.
-                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
-                if nonblocking {
-                    return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) });
+                if let Err(errno) = await_room(endpoint, fd, flags) {
+                    return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
                 }
-                kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT);
             }
             Ok(Step::Full) => {
                 fresh = false;
@@ -103,6 +102,8 @@ pub fn send(
                 }
                 let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
                 if nonblocking && pieces.done() > 0 {
+                    // A program that waits for an edge now is to have one: there is a way to write, here or over TCP.
+                    epoll::has_room(endpoint);
                     return Done::Moved(Ok(pieces.done()));
                 }
                 let patience = if nonblocking { SHORT_PATIENCE } else { PATIENCE };
@@ -142,38 +143,45 @@ fn step(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, fl
     result
 }
 
+/// All that the ring takes now, under one hold of the role: two sends do not mix where there is room for both, as the
+/// kernel's do not.
 #[inline]
 fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces, entry: Entry) -> Result<Step, Broken> {
     let producer = link.producer();
-    let marks = link.peer_marks();
-    let hint = marks != 0 || endpoint.ending.load(Ordering::Relaxed) != 0;
-    let over = || hint && (marks & MARK_RECALL != 0 || tcp::is_ending(endpoint.descriptor(fd)));
-    // A handler inside its own thread's send only stages: the carrier is the outer call's to change.
-    if entry != Entry::Reentered && (producer.must_go_back() || over()) {
-        return leave_locked(endpoint, fd, link);
-    }
-    let claim = producer.claim(pieces.left().min(CHUNK as usize) as u32, entry)?;
-    if claim.len() == 0 {
-        return Ok(Step::Full);
-    }
-    let sent = carrier::fill(endpoint, &claim, pieces)?;
-    if sent == 0 {
-        return Ok(Step::Full);
-    }
-    if entry == Entry::Reentered {
-        link.tx_lock().note();
-    } else {
-        link.set_cpu(thread::cpu());
-        let wake = producer.publish();
-        endpoint.deliver(link, wake);
-        if Carrier::of(link.consumer().followed()) == Carrier::Tcp {
-            acknowledge(endpoint, fd, link);
+    let mut done = 0;
+    loop {
+        let marks = link.peer_marks();
+        let hint = marks != 0 || endpoint.ending.load(Ordering::Relaxed) != 0;
+        let over = || hint && (marks & MARK_RECALL != 0 || tcp::is_ending(endpoint.descriptor(fd)));
+        // A handler inside its own thread's send only stages: the carrier is the outer call's to change.
+        if entry != Entry::Reentered && (producer.must_go_back() || over()) {
+            return if done > 0 { Ok(Step::Sent(done)) } else { leave_locked(endpoint, fd, link) };
         }
-        if link.is_recalled() {
-            recall::answer_locked(endpoint, fd, link)?;
+        let rest = pieces.behind(done);
+        let claim = producer.claim(rest.left().min(CHUNK as usize) as u32, entry)?;
+        let sent = if claim.len() == 0 { 0 } else { carrier::fill(endpoint, &claim, &rest)? };
+        if sent == 0 {
+            return Ok(if done > 0 { Step::Sent(done) } else { Step::Full });
+        }
+        done += sent;
+        if entry == Entry::Reentered {
+            link.tx_lock().note();
+        } else {
+            link.set_cpu(thread::cpu());
+            let wake = producer.publish();
+            endpoint.deliver(link, wake);
+            if Carrier::of(link.consumer().followed()) == Carrier::Tcp {
+                acknowledge(endpoint, fd, link);
+            }
+            if link.is_recalled() {
+                recall::answer_locked(endpoint, fd, link)?;
+                return Ok(Step::Sent(done));
+            }
+        }
+        if done == pieces.left() {
+            return Ok(Step::Sent(done));
         }
     }
-    Ok(Step::Sent(sent))
 }
 
 /// The peer still sends over TCP, where these bytes would have carried the acknowledgement of what was read from there. Its
@@ -245,39 +253,63 @@ pub fn publish(endpoint: &Endpoint, link: &Link) {
     endpoint.deliver(link, wake);
 }
 
-/// Leaves the ring; what comes next goes through TCP, after what the peer may have recalled.
+/// Waits for TCP's room, for a call that may wait, as the kernel's own send would.
 #[cold]
-pub fn go_back(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
-    leave_and(endpoint, fd, link, false, || ());
+fn await_room(endpoint: &'static Endpoint, fd: c_int, flags: c_int) -> Result<(), Errno> {
+    let socket = endpoint.descriptor(fd);
+    if flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(socket) {
+        return Err(Errno(libc::EAGAIN));
+    }
+    held::during(Obligation::Call(endpoint), || wait::room_on_tcp(socket))
+}
+
+/// Leaves the ring; what comes next goes through TCP. `false`: TCP is full, and what the peer has recalled comes first.
+#[cold]
+pub fn go_back(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    leave_and(endpoint, fd, link, false, || ())
 }
 
 /// [`go_back`] for good: the sending has ended, or goes on by ways that the shim does not see. What the peer has not read
-/// goes through TCP as well, so that it needs this side no more.
+/// goes through TCP as well, so that it needs this side no more. `false`: for a while TCP took no more of what the peer has
+/// recalled, which is lost.
 #[cold]
-pub fn depart(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
-    leave_and(endpoint, fd, link, true, || ());
+pub fn depart(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    let socket = endpoint.descriptor(fd);
+    let in_ring = link.producer().carrier() == Carrier::Ring;
+    // What the ring held, the program takes for sent: it does not count against what TCP may hold.
+    let buffer = if in_ring { tcp::widen(socket, link.producer().unread()) } else { None };
+    let begun = kernel::now_ns();
+    let left = loop {
+        let left = leave_and(endpoint, fd, link, true, || ());
+        if left || kernel::now_ns() - begun > u64::from(recall::LAST_WORDS) * 1_000_000 {
+            break left;
+        }
+        kernel::poll_for(socket, libc::POLLOUT, 10);
+    };
+    buffer.inspect(|buffer| tcp::narrow(socket, *buffer));
+    left
 }
 
-/// Leaves, and under the same lock `then`: nobody switches in between.
-fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool, then: impl FnOnce()) {
+/// Leaves, and under the same lock `then`: nobody switches in between. `false` as in [`go_back`].
+fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool, then: impl FnOnce()) -> bool {
     let lock = link.tx_lock();
     // A signal handler's bytes would pass the boundary.
     let mask = kernel::block_signals();
     let entry = roles::enter(lock);
     // A handler inside its own thread's send leaves the carrier to that one.
-    while entry == Entry::Locked && link.producer().carrier() == Carrier::Ring {
-        match leave(endpoint, endpoint.descriptor(fd), link, for_good) {
-            Ok(true) => {}
-            Ok(false) => kernel::poll_until(endpoint.descriptor(fd), libc::POLLOUT),
-            Err(Broken) => {
-                endpoint.fail(fd);
-                break;
-            }
-        }
+    let mut left = entry != Entry::Locked || link.producer().carrier() == Carrier::Tcp;
+    if !left {
+        left = leave(endpoint, endpoint.descriptor(fd), link, for_good).unwrap_or_else(|Broken| {
+            endpoint.fail(fd);
+            true
+        });
     }
-    then();
+    if left {
+        then();
+    }
     roles::leave(lock, entry, || publish(endpoint, link));
     kernel::restore_signals(mask);
+    left
 }
 
 /// One try, under the lock. `false`: TCP is full, and what the peer has recalled comes first.
@@ -298,7 +330,11 @@ fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) ->
 
 /// Runs a call that only TCP can serve, after everything that is in the ring.
 pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
-    leave_and(endpoint, fd, link, false, || endpoint.family().writers.force());
+    while !leave_and(endpoint, fd, link, false, || endpoint.family().writers.force()) {
+        if let Err(errno) = await_room(endpoint, fd, 0) {
+            return Done::Moved(Err(errno));
+        }
+    }
     let sent = held::during(Obligation::CallWriter(endpoint), real);
     endpoint.family().writers.leave();
     Done::Real(sent)

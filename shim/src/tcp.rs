@@ -90,6 +90,27 @@ pub fn has_room(fd: c_int, len: u64) -> bool {
     u64::from(info[SNDBUF].saturating_sub(info[WMEM_QUEUED])) >= 2 * len + 4096
 }
 
+/// Lets TCP hold `len` bytes more than SO_SNDBUF has it, as far as the kernel's usual limit goes; what [`narrow`] needs to
+/// take that back, where there was need for it.
+pub fn widen(fd: c_int, len: u64) -> Option<c_int> {
+    /// net.core.wmem_max, where nobody has changed it.
+    const MOST: u64 = 212_992;
+    let mut buffer: c_int = 0;
+    kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &mut buffer).ok()?;
+    // The kernel tells, and takes, twice what it is asked for.
+    let (now, wanted) = (buffer as u64 / 2, buffer as u64 / 2 + len + 4096);
+    if now >= MOST || has_room(fd, len) {
+        return None;
+    }
+    kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &(wanted.min(MOST) as c_int)).ok()?;
+    Some(buffer / 2)
+}
+
+/// SO_SNDBUF as it was. What is queued stays.
+pub fn narrow(fd: c_int, buffer: c_int) {
+    let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &buffer);
+}
+
 /// Sends what Nagle or MSG_MORE holds back, as the next write would: setting TCP_NODELAY does, even where it is set.
 fn push(fd: c_int) {
     let mut delay: c_int = 1;

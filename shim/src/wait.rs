@@ -207,6 +207,27 @@ pub fn sleep(
     }
 }
 
+/// Waits until TCP takes more bytes, at most SO_SNDTIMEO; interrupted as a send is.
+pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
+    let mut timeout = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let _ = kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &mut timeout);
+    let limit = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
+    let time = kernel::timespec(limit);
+    let mask = kernel::block_signals();
+    let result = hub::signals(!mask).and_then(|signals| {
+        let on = |fd, events| libc::pollfd { fd, events, revents: 0 };
+        let mut all = [on(fd, libc::POLLOUT), on(signals, libc::POLLIN)];
+        real::cancellable(|| kernel::ppoll(&mut all, (limit > 0).then_some(&time), core::ptr::null()))
+    });
+    let interrupted = deliver(mask, limit > 0);
+    real::test_cancel();
+    match result {
+        _ if interrupted => Err(Errno(libc::EINTR)),
+        Ok(0) => Err(Errno(libc::EAGAIN)),
+        result => result.map(drop),
+    }
+}
+
 /// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
 /// any moment; and where a sleep has become a long one. Signals are blocked all the while, so that none goes unnoticed.
 pub fn sleep_on_tcp(

@@ -60,22 +60,22 @@ impl Endpoint {
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link) {
         let fd = self.descriptor(-1);
-        let unread = if link.has_recalled() {
+        let mut unread = if link.has_recalled() {
             // What is on its way again may be for another image, or for who got the descriptor.
             !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.owed(link) > 0
         } else {
             link.consumer().unread() > 0
         };
+        if !unread && !link.has_recalled() {
+            // What the peer asked for once more and TCP has no room for, is lost: no silent gap.
+            unread = !sender::depart(self, fd, link);
+            self.stop_reading(link, fd);
+        }
         if unread {
             // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
             let linger = libc::linger { l_onoff: 1, l_linger: 0 };
             let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
         }
-        if unread || link.has_recalled() {
-            return;
-        }
-        sender::depart(self, fd, link);
-        self.stop_reading(link, fd);
     }
 
     /// Before the real shutdown.
@@ -92,7 +92,9 @@ impl Endpoint {
         }
         if how != libc::SHUT_RD {
             // What follows a shutdown (EPIPE) is the kernel's to tell.
-            sender::depart(self, fd, link);
+            if !sender::depart(self, fd, link) {
+                kernel::reset(self.descriptor(fd));
+            }
             // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
             let wake = link.mark_end();
             self.deliver(link, wake);

@@ -65,7 +65,10 @@ pub fn control(
         () if result.is_ok() && event.is_some_and(|event| is_exclusive(event.events)) => Some(Reason::EpollExclusive),
         () => None,
     };
-    if let Some(reason) = stays {
+    if let Some(Reason::Descriptors) = stays {
+        // Nobody would report what is left in the ring.
+        recall::detach_now(endpoint, Reason::Descriptors);
+    } else if let Some(reason) = stays {
         recall::detach(endpoint, reason);
     } else if in_ring(endpoint) {
         // Linked meanwhile, by another thread: take the registration over now.
@@ -186,7 +189,7 @@ pub fn linked(endpoint: &'static Endpoint) {
         linked_in(endpoint, set, epoll);
         if !member.is_managed() {
             // No memory or no descriptor for it: TCP needs none.
-            return recall::detach(endpoint, Reason::Descriptors);
+            return recall::detach_now(endpoint, Reason::Descriptors);
         }
     }
 }
@@ -220,6 +223,20 @@ pub fn release(endpoint: &'static Endpoint) {
         if released.is_none() {
             return;
         }
+    }
+}
+
+/// A send was cut short in the ring, where there is always a way to write: an edge, for those who wait for one.
+#[cold]
+pub fn has_room(endpoint: &'static Endpoint) {
+    let mut any = false;
+    set::each(endpoint, |member| {
+        any |= member.is_live();
+        member.edges.fetch_or(WRITABLE, Ordering::Relaxed);
+        false
+    });
+    if any {
+        kernel::ring(endpoint.own_bell());
     }
 }
 
