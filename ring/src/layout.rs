@@ -21,7 +21,7 @@ use crate::sync::{AtomicU32, AtomicU64, Boundary, Ordering, at};
 /// First word of an outbox: "SLIPRING".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SLIPRING");
 /// Version of the layout and of the rules for its words.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the ring.
 pub const HEADER: usize = 4096;
 /// The smallest ring, in bytes.
@@ -79,6 +79,9 @@ pub struct ProducerLine {
     /// What a go-back under way says to a recall, see [`crate::recall`]: [`LEAVING`], [`COPIED`], and from bit 2 on how many
     /// bytes before it are sent through TCP as well.
     pub(crate) leaving: AtomicU32,
+    /// When this side last published something (bytes, a turn, its end), in ticks of the CPU's counter. A hint, for who
+    /// reports several connections in the order of their news.
+    pub(crate) news: AtomicU64,
 }
 
 /// In [`ProducerLine::leaving`]: the sender looks for a recall, and may take its turn back.
@@ -213,7 +216,7 @@ const fn bytes_of_word<Line, Word>(_: fn(&Line) -> &Word) -> usize {
 #[cfg(not(loom))]
 words! {
     identity: Identity { magic, pair, version, capacity, side }
-    producer: ProducerLine { tail, boundary, turn, marks, cpu, leaving }
+    producer: ProducerLine { tail, boundary, turn, marks, cpu, leaving, news }
     consumer: ConsumerLine { head, followed, ready }
     sleepers: SleeperLine { epoch }
     wakes: WakeLine { data, space, local }
@@ -249,6 +252,7 @@ impl Outbox {
                 marks: word(),
                 cpu: word(),
                 leaving: word(),
+                news: long(),
             },
             consumer: ConsumerLine { head: long(), followed: word(), ready: word() },
             sleepers: SleeperLine { epoch: [word(), word(), word()] },

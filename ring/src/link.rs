@@ -4,7 +4,7 @@ use crate::carrier::Ready;
 use crate::data::Data;
 use crate::layout::{MARK_END, Outbox};
 use crate::role::RoleLock;
-use crate::sync::{AtomicU32, Ordering, at, total_order};
+use crate::sync::{AtomicU32, Ordering, at, ticks, total_order};
 use crate::wait::{self, Armed, Sleep, Wake, Waker};
 use crate::{Consumer, Producer};
 
@@ -140,9 +140,23 @@ impl Link {
     /// Announces to the peer that it should look at TCP: this side has ended, wholly or in part. To be called after the
     /// kernel's own shutdown or close was made, or just before when it cannot be after.
     pub fn mark_end(&self) -> Wake {
+        self.note_news();
         self.own().producer.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));
         total_order("sleep/end");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
+    }
+
+    /// Notes that something is about to be published.
+    #[inline(always)]
+    pub(crate) fn note_news(&self) {
+        // Relaxed, here and in `peer_news`: a hint. Whoever sees what is published next sees this, too.
+        self.own().producer.news.store(ticks(), Ordering::Relaxed);
+    }
+
+    /// When the peer last published something, in ticks of the CPU's counter: to compare with other links' only.
+    #[inline]
+    pub fn peer_news(&self) -> u64 {
+        self.peer().producer.news.load(Ordering::Relaxed)
     }
 
     /// The peer's marks: a reason to look at TCP, never believed.

@@ -78,6 +78,7 @@ impl<'a> Producer<'a> {
     pub fn publish(&self) -> Wake {
         let own = self.0.own();
         let end = self.staged_end(own.tx.staged.own(), own.tx.lock.owner());
+        self.0.note_news();
         // SYNC POINT data: Release pairs with the Acquire in `Consumer::look`. SYNC POINT sleep: SeqCst, before the
         // epochs are read; a swap rather than a store, because it is a full barrier at a quarter of a fence's price.
         own.producer.tail.swap(end, at("data/publish", Ordering::SeqCst));
@@ -141,6 +142,7 @@ impl<'a> Producer<'a> {
     pub(crate) fn take_turn(&self, boundary: u64) {
         let line = &self.0.own().producer;
         let next = line.turn.own().wrapping_add(1);
+        self.0.note_news();
         line.boundary[(next & 1) as usize].store(boundary, Ordering::Relaxed);
         // SYNC POINT turn: Release pairs with the Acquire in `Consumer::look`: who sees the turn sees its boundary and
         // every byte before it. SeqCst for the looks that follow a change of turn (sleepers, readiness).

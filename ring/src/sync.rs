@@ -59,6 +59,19 @@ impl Word for AtomicU64 {
     }
 }
 
+/// The time, in ticks of a counter that all CPUs of a machine share, or nearly: enough to put in order what one thread, or
+/// one after the other, did. 0 where there is none.
+#[inline(always)]
+#[allow(unsafe_code)] // an instruction
+pub(crate) fn ticks() -> u64 {
+    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+    // SAFETY: every x86-64 CPU has it; a process that has forbidden it to itself (PR_SET_TSC) could not use the vDSO's clock,
+    // either.
+    return unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
+    0
+}
+
 /// Whether a model has taken `name` away.
 #[inline(always)]
 pub(crate) fn planted(name: &'static str) -> bool {

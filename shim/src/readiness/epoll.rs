@@ -24,6 +24,8 @@ const EXCLUSIVE_OK: u32 = EXCLUSIVE
 const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
 /// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
 const FAIRNESS: u64 = 5_000;
+/// So many ns after it has told of something, the kernel is asked in every call.
+const LATELY: u64 = 1_000_000;
 
 /// epoll_ctl on a descriptor that is an endpoint; `real` is the program's own call, whose result this is where the
 /// kernel serves the registration.
@@ -357,8 +359,29 @@ impl Set {
         self.looks.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Reports what is ready among the hot members, and was not yet told in this look, into `events`. Under the lock.
+    /// Reports what is ready among the hot members, and was not yet told in this look, into `events`: first what happened
+    /// first, as the kernel does. Under the lock.
     fn collect(&self, events: &mut [libc::epoll_event], look: u32) -> usize {
+        let mut count = self.sweep(events, look, true);
+        // What was published before something that was found, in a place that the sweep had passed already, comes with it.
+        let mut more = count;
+        while more > 0 && count < events.len() {
+            let (_, rest) = events.split_at_mut(count);
+            more = self.sweep(rest, look, false);
+            count += more;
+        }
+        let found = events.get_mut(..count).unwrap_or_default();
+        if count > 1 {
+            found.sort_unstable_by_key(|event| Member::of_event(event.u64).news.load(Ordering::Relaxed));
+        }
+        for event in found {
+            event.u64 = Member::of_event(event.u64).data.load(Ordering::Relaxed);
+        }
+        count
+    }
+
+    /// Goes through the hot members once; the events carry members. `first`: who is not ready has been looked at in vain.
+    fn sweep(&self, events: &mut [libc::epoll_event], look: u32, first: bool) -> usize {
         let mut count = 0;
         let mut next = None;
         self.each_hot(|member| {
@@ -371,13 +394,15 @@ impl Set {
             };
             let ready = member.report();
             if ready == 0 {
-                let idle = member.idle.load(Ordering::Relaxed) + 1;
+                let idle = member.idle.load(Ordering::Relaxed) + u32::from(first);
                 member.idle.store(idle, Ordering::Relaxed);
                 return idle < PATIENCE || !member.arm();
             }
             member.idle.store(0, Ordering::Relaxed);
             member.told.store(look, Ordering::Relaxed);
-            *slot = libc::epoll_event { events: ready, u64: member.data.load(Ordering::Relaxed) };
+            let news = member.endpoint().link().map_or(0, |link| link.peer_news());
+            member.news.store(news, Ordering::Relaxed);
+            *slot = libc::epoll_event { events: ready, u64: core::ptr::from_ref(member) as u64 };
             count += 1;
             true
         });
@@ -446,7 +471,9 @@ impl Set {
             count = kernel::epoll_harvest(epoll, events).unwrap_or(0);
             count = self.without_token(events, count);
         }
-        self.kernel_busy.store(u32::from(count > 0), Ordering::Relaxed);
+        if count > 0 {
+            self.kernel_told_ns.store(now, Ordering::Relaxed);
+        }
         count
     }
 
@@ -672,8 +699,9 @@ impl Set {
         let now = kernel::now_ns();
         let look = self.begin();
         // A busy ring must not starve the kernel's descriptors, nor they the rings: when both are busy they take turns at
-        // the first places.
-        let busy = self.kernel_busy.load(Ordering::Relaxed) != 0;
+        // the first places. While the kernel has had something lately, it is asked each time, so that what happens there is
+        // not told behind what happened later in a ring.
+        let busy = now.wrapping_sub(self.kernel_told_ns.load(Ordering::Relaxed)) < LATELY;
         let due = busy || look.is_multiple_of(8) || now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) >= FAIRNESS;
         let kernel_first = due && look.is_multiple_of(2);
         let mut count = if kernel_first { self.ask_kernel(epoll, events, now) } else { 0 };

@@ -44,8 +44,9 @@ pub struct Member {
     pub(crate) seen_tail: AtomicU64,
     /// Looks in vain since it was last ready.
     pub(crate) idle: AtomicU32,
-    /// The look in which it was last told.
+    /// The look in which it was last told, and when its peer had last published something then.
     pub(crate) told: AtomicU32,
+    pub(crate) news: AtomicU64,
     /// The announcement of a sleep that may be taken back: under the set's lock.
     pub(crate) armed: UnsafeCell<Option<Armed>>,
     /// 1 in one that was never in the program's set.
@@ -90,8 +91,8 @@ pub struct Set {
     pub(crate) foreign: AtomicU32,
     /// 1 while a member may have been recalled by another holder.
     pub(crate) recalled: AtomicU32,
-    /// 1 while the kernel had something at the last question.
-    pub(crate) kernel_busy: AtomicU32,
+    /// When the kernel last had something to tell, CLOCK_MONOTONIC ns.
+    pub(crate) kernel_told_ns: AtomicU64,
     /// Looks begun.
     pub(crate) looks: AtomicU32,
     /// When the kernel was last asked, CLOCK_MONOTONIC ns.
