@@ -83,27 +83,41 @@ pub fn receive_at_least(
         return by_kernel(endpoint, real);
     }
     endpoint.is_ready(link);
-    let goal = goal.min(pieces.left());
-    let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
     let mut patience = Patience::new(flags);
+    let received = receive_patiently(goal.min(pieces.left()), endpoint, fd, link, pieces, flags, &mut patience);
+    patience.unblock();
+    Done::Moved(received)
+}
+
+fn receive_patiently(
+    goal: usize,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &mut Pieces,
+    flags: c_int,
+    patience: &mut Patience,
+) -> Result<usize, Errno> {
+    let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
     let mut last_peek = false;
     // Why the call ends, unless one more look finds something.
     let mut over = None;
     loop {
         if link.has_recalled() {
             // Recalled while we waited: the kernel serves the rest.
-            return Done::Moved(by_tcp(endpoint, fd, pieces, flags));
+            patience.unblock();
+            return by_tcp(endpoint, fd, pieces, flags);
         }
         let step = match carrier::shielded(endpoint, || attempt(endpoint, fd, link, pieces, &mut request)) {
             Ok(step) => step,
-            Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
+            Err(Broken) => return Err(endpoint.fail(fd)),
         };
         let mut empty = Empty { on_tcp: false, peek: None };
         match step {
             Step::Took(n, more) if flags & libc::MSG_PEEK == 0 => {
                 pieces.advance(n);
                 if pieces.is_empty() || (!more && pieces.done() >= goal) {
-                    return Done::Moved(Ok(pieces.done()));
+                    return Ok(pieces.done());
                 }
                 continue;
             }
@@ -113,7 +127,7 @@ pub fn receive_at_least(
                 // A peek that waits for all: until the peer has published more.
                 let waits = n < goal && !last_peek;
                 if !waits || patience.is_over(endpoint, fd) {
-                    return Done::Moved(Ok(n));
+                    return Ok(n);
                 }
                 let marks = link.peer_marks();
                 // At the end there is one last look. TCP's readiness tells of nothing else, as long as it carries.
@@ -133,25 +147,25 @@ pub fn receive_at_least(
                     Some(Peek { tail: link.consumer().head() + in_ring, marks, seen: n })
                 };
             }
-            Step::Ended => return Done::Moved(Ok(pieces.done())),
+            Step::Ended => return Ok(pieces.done()),
             Step::Died => {
                 recall::let_the_kernel_tell(endpoint, fd, link);
                 continue;
             }
-            Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
+            Step::Failed(errno) if pieces.done() == 0 => return Err(errno),
             Step::Failed(errno) => {
                 endpoint.family().hold_error(errno);
-                return Done::Moved(Ok(pieces.done()));
+                return Ok(pieces.done());
             }
             // The peer says that it has ended, but TCP does not show it yet: it will at any moment.
             Step::RingEmpty => empty.on_tcp = request.seen_marks & (MARK_END | MARK_GONE) != 0,
             Step::TcpEmpty => empty.on_tcp = true,
         }
         if pieces.done() > 0 && pieces.done() >= goal {
-            return Done::Moved(Ok(pieces.done()));
+            return Ok(pieces.done());
         }
         if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
-            return Done::Moved(Err(endpoint.fail(fd)));
+            return Err(endpoint.fail(fd));
         }
         // With part of it done any signal ends the call, whatever its handler says of restarting.
         let part = pieces.done() > 0 || empty.peek.is_some();
@@ -175,8 +189,8 @@ pub fn receive_at_least(
                 recall::detach(endpoint, Reason::Descriptors)
             }
             // A partial transfer is a success; the timeout or the signal was for the rest.
-            Err(_) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
-            Err(errno) => return Done::Moved(empty.peek.map_or(Err(errno), |peek| Ok(peek.seen))),
+            Err(_) if pieces.done() > 0 => return Ok(pieces.done()),
+            Err(errno) => return empty.peek.map_or(Err(errno), |peek| Ok(peek.seen)),
         }
     }
 }
@@ -501,11 +515,13 @@ struct Patience {
     blocking: Option<bool>,
     /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
     deadline: Option<u64>,
+    /// The program's mask, while signals are blocked from one doze to the next.
+    mask: Option<u64>,
 }
 
 impl Patience {
     fn new(flags: c_int) -> Self {
-        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None }
+        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None, mask: None }
     }
 
     /// Whether the call may not wait at all.
@@ -517,13 +533,19 @@ impl Patience {
     }
 
     /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
-    /// deadline.
-    fn doze(&self, fd: c_int) -> bool {
+    /// deadline. Signals stay blocked until the next one, so that none goes unnoticed between.
+    fn doze(&mut self, fd: c_int) -> bool {
         const WHILE: u64 = 100_000_000;
         let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
-        let time = kernel::timespec(left.min(WHILE));
-        let mut end = [libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }];
-        left > 0 && real::cancellable(|| kernel::ppoll(&mut end, Some(&time), core::ptr::null())).is_ok()
+        let mask = *self.mask.get_or_insert_with(kernel::block_signals);
+        left > 0 && wait::doze(fd, left.min(WHILE), mask).is_ok()
+    }
+
+    /// Lets signals through again.
+    fn unblock(&mut self) {
+        if let Some(mask) = self.mask.take() {
+            kernel::restore_signals(mask);
+        }
     }
 
     fn wait(
@@ -535,6 +557,7 @@ impl Patience {
         seen_marks: u32,
         strict: bool,
     ) -> Result<Woken, Errno> {
+        self.unblock();
         let found = || {
             let (more, marks) = match &empty.peek {
                 // Nobody is woken for less than SO_RCVLOWAT, however little is asked for.

@@ -228,6 +228,24 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
     }
 }
 
+/// Waits `time` ns, or until TCP shows the end, with signals blocked; `mask` is the program's. One that ends a call is taken
+/// in, and ends it.
+pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
+    let signals = hub::signals(!mask)?;
+    let on = |fd, events| libc::pollfd { fd, events, revents: 0 };
+    let mut all = [on(fd, libc::POLLRDHUP), on(signals, libc::POLLIN)];
+    let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(time)), core::ptr::null()));
+    if all[1].revents != 0 {
+        let interrupted = deliver(mask, true);
+        real::test_cancel();
+        kernel::block_signals();
+        if interrupted {
+            return Err(Errno(libc::EINTR));
+        }
+    }
+    slept.map(drop)
+}
+
 /// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
 /// any moment; and where a sleep has become a long one. Signals are blocked all the while, so that none goes unnoticed.
 pub fn sleep_on_tcp(

@@ -181,8 +181,8 @@ impl Model {
             matches!(pending.blocked, Blocked::Recv { end: e, flags, into, .. }
                 if e == peer && (flags & libc::MSG_WAITALL == 0 || into == 6))
         });
-        // A reader that is woken by a part of it returns with that part.
-        if counted && (holds || size > ATOMIC || matches!(out, 6..=8)) {
+        // A reader that is woken by a part of it returns with that part; so do several messages with what they have not read.
+        if counted && (holds || self.ends[peer].unread + size > ATOMIC || matches!(out, 6..=8)) {
             return None;
         }
         // Nobody waits while bytes are held back: how long that takes is nobody's promise.
