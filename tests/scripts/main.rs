@@ -68,6 +68,10 @@ fn run(arguments: &[String]) -> Result<bool, String> {
     let mut engine = Engine::new(runner, &MODES);
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {
+            let stale = mutations::stale();
+            if !stale.is_empty() {
+                return Err(format!("planted bugs without a place in the code: {}", stale.join(", ")));
+            }
             let mut kept: Vec<_> = std::fs::read_dir(kept()).map_err(|error| error.to_string())?.flatten().collect();
             kept.sort_by_key(std::fs::DirEntry::path);
             for entry in kept {
