@@ -25,6 +25,7 @@ mod scripting;
 mod soak;
 mod ssh;
 mod table;
+mod tokio;
 mod transfer;
 mod untouched;
 

@@ -41,6 +41,7 @@ const ROWS: &[Row] = &[
     ("openssl", &["openssl"], &["pipes::openssl_lines::"]),
     ("rsync", &["rsync"], &["transfer::rsync_daemon::"]),
     ("git", &["git"], &["transfer::git_daemon::"]),
+    ("tokio", &[], &["tokio::"]),
     ("a static Go program", &["golang-go"], &["untouched::go_static::"]),
     ("a setuid program", &[], &["untouched::setuid_program::"]),
 ];
