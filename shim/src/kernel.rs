@@ -118,11 +118,6 @@ pub fn is_pipe(fd: c_int) -> bool {
     call!(fstat, fd, &raw mut stat).is_ok() && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
 }
 
-/// How many bytes a pipe holds.
-pub fn pipe_size(fd: c_int) -> usize {
-    call!(fcntl, fd, libc::F_GETPIPE_SZ).unwrap_or(libc::PIPE_BUF)
-}
-
 /// The file status flags (O_NONBLOCK among them).
 pub fn status_flags(fd: c_int) -> Result<c_int> {
     call!(fcntl, fd, libc::F_GETFL).map(|flags| flags as c_int)
@@ -196,6 +191,16 @@ pub fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> Result<usiz
 
 pub fn send(fd: c_int, bytes: &[u8], flags: c_int) -> Result<usize> {
     call!(sendto, fd, bytes.as_ptr(), bytes.len(), flags, 0usize, 0usize)
+}
+
+/// splice between a socket and a pipe.
+pub fn splice(from: c_int, to: c_int, len: usize, flags: u32) -> Result<usize> {
+    call!(splice, from, 0usize, to, 0usize, len, flags)
+}
+
+/// Writes what finds room at once: EAGAIN when there is none, EOPNOTSUPP when the file cannot tell.
+pub fn write_at_once(fd: c_int, pieces: &[libc::iovec]) -> Result<usize> {
+    call!(pwritev2, fd, pieces.as_ptr(), pieces.len(), -1isize, 0, libc::RWF_NOWAIT)
 }
 
 pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize> {

@@ -1,14 +1,26 @@
-//! The program's buffers of one call, and how far the call has come in them.
+//! The program's buffers of one call, or the pipe that it splices into, and how far the call has come in them.
 
-use crate::kernel;
+use crate::kernel::{self, Errno};
 use core::ffi::c_int;
 
 /// More pieces than this make a call fail with EINVAL, as in the kernel.
 pub const MOST: usize = 1024;
 
+/// A pipe, in the place of buffers to receive into.
+#[derive(Clone, Copy)]
+pub struct Pipe {
+    pub fd: c_int,
+    /// The splice's.
+    pub flags: u32,
+}
+
+/// The pipe is full. No socket and no pipe says this.
+pub const FULL: Errno = Errno(libc::ENOSPC);
+
 /// See the module.
 pub struct Pieces<'a> {
     pieces: &'a [libc::iovec],
+    pipe: Option<Pipe>,
     total: usize,
     done: usize,
 }
@@ -16,7 +28,17 @@ pub struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     pub fn new(pieces: &'a [libc::iovec]) -> Self {
         let total = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len));
-        Self { pieces, total, done: 0 }
+        Self { pieces, pipe: None, total, done: 0 }
+    }
+
+    /// `len` bytes of a pipe. Nothing peeks into it.
+    pub fn of_pipe(pipe: Pipe, len: usize) -> Self {
+        Self { pieces: &[], pipe: Some(pipe), total: len, done: 0 }
+    }
+
+    #[inline]
+    pub fn pipe(&self) -> Option<Pipe> {
+        self.pipe
     }
 
     /// Bytes done.
@@ -58,7 +80,7 @@ impl<'a> Pieces<'a> {
 
     /// The same, with the next `more` bytes done.
     pub fn behind(&self, more: usize) -> Pieces<'a> {
-        Pieces { pieces: self.pieces, total: self.total, done: self.done + more }
+        Pieces { done: self.done + more, ..*self }
     }
 
     /// Peeks at a socket whose first `before` bytes are the next ones here, and whose others belong `gap` bytes behind them;
@@ -84,8 +106,16 @@ impl<'a> Pieces<'a> {
         kernel::recvmsg(fd, &mut message, flags).unwrap_or(0).saturating_sub(before)
     }
 
-    /// Receives up to `len` of the bytes left from a socket.
+    /// Receives up to `len` of the bytes left from a socket. With MSG_DONTWAIT into a pipe: those are known to be there.
     pub fn receive(&self, fd: c_int, len: usize, flags: c_int) -> kernel::Result<usize> {
+        if let Some(pipe) = self.pipe {
+            let at_once = flags & libc::MSG_DONTWAIT != 0;
+            let flags = pipe.flags | if at_once { libc::SPLICE_F_NONBLOCK } else { 0 };
+            return match kernel::splice(fd, pipe.fd, len.min(self.left()), flags) {
+                Err(Errno(libc::EAGAIN)) if at_once => Err(FULL),
+                spliced => spliced,
+            };
+        }
         self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))
     }
 

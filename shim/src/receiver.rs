@@ -3,7 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
-use crate::pieces::Pieces;
+use crate::pieces::{FULL, Pieces, Pipe};
 use crate::readiness::levels;
 use crate::stream::Done;
 use crate::tcp::{self, End};
@@ -40,6 +40,8 @@ enum Step {
     Died,
     /// An error that the kernel has told.
     Failed(Errno),
+    /// The pipe took nothing, for this reason.
+    Untaken(Errno),
 }
 
 /// What a receive asks for.
@@ -94,7 +96,7 @@ pub fn receive_at_least(
             // Recalled while we waited: the kernel serves the rest.
             return Done::Moved(by_tcp(endpoint, fd, pieces, flags));
         }
-        let step = match carrier::shielded(endpoint, || attempt(endpoint, fd, link, pieces, &mut request)) {
+        let step = match carrier::shielded(endpoint, pieces, || attempt(endpoint, fd, link, pieces, &mut request)) {
             Ok(step) => step,
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
         };
@@ -137,6 +139,9 @@ pub fn receive_at_least(
             Step::Died => {
                 recall::let_the_kernel_tell(endpoint, fd, link);
                 continue;
+            }
+            Step::Untaken(errno) => {
+                return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
             }
             Step::Failed(errno) if pieces.done() == 0 => return Done::Moved(Err(errno)),
             Step::Failed(errno) => {
@@ -290,6 +295,9 @@ fn step(
     loop {
         match consumer.look()? {
             Look::Ring { head, available } if available > 0 => {
+                if let Some(pipe) = pieces.pipe() {
+                    return Ok(to_pipe(endpoint, link, head, pieces.left().min(available as usize), pipe));
+                }
                 let len = carrier::drain(
                     endpoint,
                     &consumer,
@@ -325,6 +333,22 @@ fn step(
                 }
             }
         }
+    }
+}
+
+/// Up to `len` bytes of the ring go into a pipe. Under the lock, with signals blocked.
+#[cold]
+fn to_pipe(endpoint: &'static Endpoint, link: &Link, head: u64, len: usize, pipe: Pipe) -> Step {
+    let consumer = link.consumer();
+    match carrier::hand_on(endpoint, &consumer, head, len, pipe) {
+        Ok(len) => {
+            // Nobody was quicker.
+            if let Ok(wake) = consumer.consume(head, len as u32) {
+                endpoint.deliver(link, wake);
+            }
+            Step::Took(len, true)
+        }
+        Err(errno) => Step::Untaken(errno),
     }
 }
 
@@ -371,6 +395,7 @@ fn in_empty_ring(
             endpoint.retire(Reason::Unseen);
             match pieces.receive(fd, usize::MAX, request.flags | libc::MSG_DONTWAIT) {
                 Ok(n) => Step::Took(n, false),
+                Err(FULL) => Step::Untaken(FULL),
                 Err(errno) => Step::Failed(errno),
             }
         }
@@ -479,6 +504,8 @@ fn on_tcp(
     };
     let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
     Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {
+        // A splice has met urgent data.
+        Ok(0) => Step::Ended,
         // At the boundary the ring has more, perhaps: for a peek, which stays where it is, now.
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
@@ -491,6 +518,9 @@ fn on_tcp(
             }
         }
         Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,
+        Err(FULL) => Step::Untaken(FULL),
+        // The pipe's: the socket has just shown that it has none.
+        Err(errno) if pieces.pipe().is_some() => Step::Untaken(errno),
         Err(errno) => Step::Failed(errno),
     }))
 }

@@ -2,6 +2,7 @@
 
 use crate::hooks::{LOWEST, fail, piece, pieces, size};
 use crate::kernel::Errno;
+use crate::pieces::Pipe;
 use crate::stream::{self, Done};
 use crate::{kernel, real, transfer};
 use core::ffi::{c_int, c_uint, c_void};
@@ -46,11 +47,8 @@ fn read_into(fd: c_int, pieces: &[iovec], flags: c_int, real: impl Fn() -> ssize
 
 /// sendfile: to an endpoint, or (from Linux 5.12 on) from one into a pipe.
 fn send_file(out: c_int, input: c_int, offset: *const off_t, len: size_t, real: impl Fn() -> ssize_t) -> ssize_t {
-    if offset.is_null()
-        && stream::is_watched(input)
-        && let Some(result) = transfer::splice_from(input, out, len, 0)
-    {
-        return size(Done::Moved(result));
+    if offset.is_null() && stream::is_watched(input) && kernel::is_pipe(out) {
+        return size(transfer::splice_from(input, Pipe { fd: out, flags: 0 }, len, real));
     }
     size(stream::through_tcp(out, real))
 }
@@ -310,8 +308,8 @@ hooks! {
     /// splice(2)
     fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t {
         let real = || real!(fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t);
-        if in_offset.is_null() && stream::is_watched(input) {
-            return transfer::splice_from(input, out, len, flags).map_or_else(real, |result| size(Done::Moved(result)));
+        if in_offset.is_null() && out_offset.is_null() && stream::is_watched(input) {
+            return size(transfer::splice_from(input, Pipe { fd: out, flags }, len, real));
         }
         size(stream::through_tcp(out, real))
     }
