@@ -96,6 +96,14 @@ pub fn unmap(address: *mut u8, len: usize) {
     let _ = call!(munmap, address, len);
 }
 
+/// Whether memory of a program's can lie there, mapped or not.
+pub fn can_be_memory(address: usize, len: usize) -> bool {
+    let start = address & !4095;
+    // mincore looks at the range first, then at where the answer is to go: nowhere.
+    let within = |len: usize| call!(mincore, start, len, usize::MAX) != Err(Errno(libc::ENOMEM));
+    len.checked_add(address - start).is_some_and(within)
+}
+
 /// Has the kernel zero the page in every child that fork makes (not in one that shares the memory, as vfork's does).
 pub fn wipe_on_fork(page: *mut u8) -> bool {
     call!(madvise, page, 4096usize, libc::MADV_WIPEONFORK).is_ok()
@@ -402,6 +410,11 @@ pub fn now() -> libc::timespec {
 pub fn now_ns() -> u64 {
     let time = now();
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A time, not a negative one, in nanoseconds.
+pub fn nanoseconds(time: &libc::timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
 /// A point of CLOCK_MONOTONIC.

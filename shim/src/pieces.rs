@@ -6,6 +6,49 @@ use core::ffi::c_int;
 /// More pieces than this make a call fail with EINVAL, as in the kernel.
 pub const MOST: usize = 1024;
 
+/// The kernel moves no more than this in one call.
+pub const MOST_BYTES: usize = 0x7fff_f000;
+
+/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
+pub const LOWEST: usize = 4096;
+
+/// Nor above, where addresses have 47 bits; where they have more, the kernel is asked.
+const HIGHEST: usize = (1 << 47) - 4096;
+
+/// Whether a buffer can be where it is said to be.
+#[inline]
+pub fn is_plain(piece: &libc::iovec) -> bool {
+    let (base, len) = (piece.iov_base as usize, piece.iov_len);
+    len == 0 || (len <= MOST_BYTES && (LOWEST..HIGHEST).contains(&base) && base + len <= HIGHEST)
+}
+
+/// How many bytes a call has to do with, at the most.
+#[inline]
+pub fn total(pieces: &[libc::iovec]) -> usize {
+    pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len)).min(MOST_BYTES)
+}
+
+/// The buffers of a receive of which one [is not](is_plain): those before it, or why there is none.
+#[cold]
+pub fn receivable(pieces: &[libc::iovec], flags: c_int) -> kernel::Result<&[libc::iovec]> {
+    // The kernel looks at the ranges before it begins; at what is there, when it comes there.
+    let beyond = |piece: &libc::iovec| {
+        let (base, len) = (piece.iov_base as usize, piece.iov_len);
+        len > 0 && base.checked_add(len).is_none_or(|end| end > HIGHEST) && !kernel::can_be_memory(base, len)
+    };
+    if pieces.iter().any(beyond) {
+        return Err(Errno(libc::EFAULT));
+    }
+    let low = |piece: &libc::iovec| piece.iov_len > 0 && (piece.iov_base as usize) < LOWEST;
+    match pieces.iter().position(low) {
+        // Nothing is put there.
+        Some(_) if flags & libc::MSG_TRUNC != 0 => Ok(pieces),
+        Some(at) if pieces.iter().take(at).any(|piece| piece.iov_len > 0) => Ok(pieces.get(..at).unwrap_or_default()),
+        Some(_) => Err(Errno(libc::EFAULT)),
+        None => Ok(pieces),
+    }
+}
+
 /// A pipe, in the place of buffers to receive into.
 #[derive(Clone, Copy)]
 pub struct Pipe {
@@ -27,8 +70,7 @@ pub struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     pub fn new(pieces: &'a [libc::iovec]) -> Self {
-        let total = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len));
-        Self { pieces, pipe: None, total, done: 0 }
+        Self { pieces, pipe: None, total: total(pieces), done: 0 }
     }
 
     /// `len` bytes of a pipe. Nothing peeks into it.
