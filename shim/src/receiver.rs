@@ -140,6 +140,8 @@ pub fn receive_at_least(
                 recall::let_the_kernel_tell(endpoint, fd, link);
                 continue;
             }
+            // The caller goes on by other means.
+            Step::Untaken(errno @ Errno(libc::EOPNOTSUPP)) => return Done::Moved(Err(errno)),
             Step::Untaken(errno) => {
                 return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
             }

@@ -63,19 +63,26 @@ fn splice_on(
             Done::Moved(Err(FULL)) if waits => {}
             Done::Moved(Err(FULL)) => return Done::Moved(Err(Errno(libc::EAGAIN))),
             Done::Moved(Err(Errno(libc::EOPNOTSUPP))) => {
-                return Done::Moved(by_hand(endpoint, input, link, pipe.fd, len));
+                return Done::Moved(by_hand(endpoint, input, link, pipe.fd, len, pieces.done()));
             }
             done => return done,
         }
     }
 }
 
-/// Into a pipe that may make its writer wait (a FIFO, or one before Linux 6.4): what finds room there for sure is taken
-/// first. Only another writer can still make it wait.
+/// Into a pipe that may make its writer wait (a FIFO, one that the kernel has spliced into, or any before Linux 6.4), where
+/// `moved` bytes have gone already: what finds room there for sure is taken first. Only another writer can still make it
+/// wait.
 #[cold]
 #[inline(never)]
-fn by_hand(endpoint: &'static Endpoint, input: c_int, link: &Link, pipe: c_int, len: usize) -> Result<usize, Errno> {
-    let mut moved = 0;
+fn by_hand(
+    endpoint: &'static Endpoint,
+    input: c_int,
+    link: &Link,
+    pipe: c_int,
+    len: usize,
+    mut moved: usize,
+) -> Result<usize, Errno> {
     while moved < len {
         let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
         // The end, and an error with it, is for the next call.
