@@ -14,13 +14,13 @@ void alice(void)
 		if (geteuid() == 0)
 			MUST(setuid(65534));
 		TRY(mlockall(MCL_CURRENT));
-		TRY(send(fd, "locked", 6, 0));
 		TRY(munlockall());
 		_exit(0);
 	}
 	int status;
 	MUST(waitpid(child, &status, 0));
 	say_status("child", status);
+	TRY(send(fd, "locked", 6, 0));
 	meet();
 	enum { MANY = 17000 };
 	struct pollfd *polls = malloc(MANY * sizeof *polls);
