@@ -321,6 +321,39 @@ fn an_endpoint_withdrawn_with_its_mail_unread_blocks_nothing() {
 }
 
 #[test]
+fn a_handout_that_is_declined_makes_way_for_the_next_one() {
+    let broker = Broker::start();
+    let (a, b) = (Client::new(&broker, Transport::Shm), Client::new(&broker, Transport::Shm));
+    let pairs: Vec<_> = (0..3).map(|_| tcp_pair()).collect();
+    for (name, (connected, _)) in (1..).zip(&pairs) {
+        a.offer(name, connected, CONNECTED);
+    }
+    a.barrier();
+    for (name, (_, accepted)) in (1..).zip(&pairs) {
+        b.offer(name, accepted, ACCEPTED);
+    }
+    let first = a.prepare(1);
+    // An offer that is taken back answers no handout; a reply names the handout's pair.
+    a.say(Kind::Declined, 1, 0, Reason::Urgent);
+    a.barrier();
+    a.say(Kind::Declined, 1, first.pair, Reason::Urgent);
+    // The same of an endpoint that has gone meanwhile.
+    let second = a.prepare(2);
+    a.say(Kind::Withdraw, 2, 0, Reason::None);
+    a.say(Kind::Declined, 2, second.pair, Reason::Gone);
+    let left = a.prepare(3);
+    a.say(Kind::Mapped, 3, left.pair, Reason::None);
+    let first = b.prepare(1);
+    b.expect_refusal(1, Reason::Peer);
+    b.say(Kind::Declined, 1, first.pair, Reason::Peer);
+    b.expect_refusal(2, Reason::Gone);
+    let right = b.prepare(3);
+    b.say(Kind::Mapped, 3, right.pair, Reason::None);
+    a.attach(&left);
+    b.attach(&right);
+}
+
+#[test]
 fn mail_is_announced() {
     let broker = Broker::start();
     let client = Client::new(&broker, Transport::Shm);

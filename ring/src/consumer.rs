@@ -107,6 +107,13 @@ impl Consumer<'_> {
         unsafe { self.0.peer_data.get(head + u64::from(offset), dst, len) }
     }
 
+    /// Where the `len` bytes from `head` on lie, at most the `available` of the look that gave `head`: until
+    /// [`Consumer::consume`]. Their mapping lives as long as the link.
+    #[cfg(not(loom))]
+    pub fn runs(&self, head: u64, len: u32) -> [(*const u8, usize); 2] {
+        self.0.peer_data.runs(head, len)
+    }
+
     /// Hands the `len` bytes from `head` on back to the producer.
     #[inline]
     pub fn consume(&self, head: u64, len: u32) -> Result<Wake, Raced> {

@@ -59,6 +59,14 @@ mod mapped {
                 }
             }
         }
+
+        /// Where the `len` ≤ capacity bytes of the positions from `position` on lie, in one or two runs, the second perhaps
+        /// empty: for a system call to copy them. The warning of [`Data::get`] holds.
+        pub fn runs(&self, position: u64, len: u32) -> [(*const u8, usize); 2] {
+            let at = position as u32 & self.mask;
+            let first = len.min(self.capacity() - at);
+            [(self.base.wrapping_add(at as usize), first as usize), (self.base, (len - first) as usize)]
+        }
     }
 }
 

@@ -262,9 +262,14 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<Option<Notice>> 
         Kind::Welcome => welcome(fds[0]).map(|()| None),
         Kind::Prepare => {
             let prepare: &Prepare = bytemuck::try_from_bytes(message).ok()?;
-            Some(Some(handout(named, Kind::Mapped, |endpoint, fd| prepared(endpoint, fd, prepare, fds))))
+            let take = |endpoint, fd| prepared(endpoint, fd, prepare, fds);
+            Some(Some(handout(named, prepare.pair, Kind::Mapped, take)))
         }
-        Kind::Attach => Some(Some(handout(named, Kind::Attached, |endpoint, fd| attached(endpoint, fd, fds[0])))),
+        Kind::Attach => {
+            let attach: &Notice = bytemuck::try_from_bytes(message).ok()?;
+            let take = |endpoint, fd| attached(endpoint, fd, attach.pair, fds[0]);
+            Some(Some(handout(named, attach.pair, Kind::Attached, take)))
+        }
         Kind::Refused => {
             let notice: &Notice = bytemuck::try_from_bytes(message).ok()?;
             if let Some((endpoint, _)) = descriptor::by_id(named) {
@@ -276,22 +281,34 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<Option<Notice>> 
     }
 }
 
-/// Takes a handout for the endpoint of that name; the reply.
-fn handout(named: u64, taken: Kind, take: impl FnOnce(&'static Endpoint, c_int) -> Result<(), Reason>) -> Notice {
+/// Takes a handout for the endpoint of that name; the reply, which names the handout's pair: the broker knows it by that.
+fn handout(
+    named: u64,
+    pair: u64,
+    taken: Kind,
+    take: impl FnOnce(&'static Endpoint, c_int) -> Result<(), Reason>,
+) -> Notice {
+    let reply = |kind, reason, side| Notice {
+        header: Header::new(kind, named),
+        pair,
+        reason: reason as u16,
+        side,
+        reserved: [0; 5],
+    };
     let Some((endpoint, fd)) = descriptor::by_id(named).filter(|(endpoint, _)| endpoint.pin()) else {
         // It is gone, or about to be.
-        let header = Header::new(Kind::Declined, named);
-        return Notice { header, reason: Reason::Gone as u16, ..Notice::zeroed() };
+        return reply(Kind::Declined, Reason::Gone, 0);
     };
-    let reply = match take(endpoint, fd) {
-        Ok(()) => notice_of(taken, endpoint, Reason::None),
-        Err(reason) => {
-            endpoint.give_up(reason);
-            notice_of(Kind::Declined, endpoint, reason)
-        }
-    };
+    let result = take(endpoint, fd);
+    let side = endpoint.side();
+    if let Err(reason) = result {
+        endpoint.give_up(reason);
+    }
     endpoint.unpin();
-    reply
+    match result {
+        Ok(()) => reply(taken, Reason::None, side),
+        Err(reason) => reply(Kind::Declined, reason, side),
+    }
 }
 
 fn welcome(page: c_int) -> Option<()> {
@@ -343,7 +360,11 @@ fn prepared(
     if let Err(reason) = endpoint.prepare(prepare.pair, prepare.side, transport, prepare.capacity, fds[0], kept) {
         return close_all(&kept, reason);
     }
-    if endpoint.advance(Phase::Offered, Phase::Prepared) { Ok(()) } else { Err(Reason::Peer) }
+    if !endpoint.advance(Phase::Offered, Phase::Prepared) {
+        endpoint.put_back();
+        return Err(Reason::Peer);
+    }
+    Ok(())
 }
 
 fn close_all(fds: &[c_int], reason: Reason) -> Result<(), Reason> {
@@ -351,8 +372,8 @@ fn close_all(fds: &[c_int], reason: Reason) -> Result<(), Reason> {
     Err(reason)
 }
 
-fn attached(endpoint: &'static Endpoint, fd: c_int, outbox: c_int) -> Result<(), Reason> {
-    if endpoint.phase() != Phase::Prepared {
+fn attached(endpoint: &'static Endpoint, fd: c_int, pair: u64, outbox: c_int) -> Result<(), Reason> {
+    if endpoint.phase() != Phase::Prepared || endpoint.pair() != pair {
         return Err(Reason::Peer);
     }
     if outbox < 0 {
@@ -558,13 +579,48 @@ mod tests {
         receive(socket, bytemuck::bytes_of_mut(&mut notice)).ok().map(|_| notice)
     }
 
+    /// There is one connection to the broker.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    #[test]
+    fn a_handout_that_is_declined_is_named_in_the_reply() {
+        let _alone = ALONE.lock();
+        let [ours, broker] = packets();
+        SOCKET.store(ours, Ordering::Relaxed);
+        descriptor::init();
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
+        let endpoint = descriptor::track(fd, Phase::Offered).expect("memory");
+        endpoint.family().raise();
+        let prepare = Prepare { header: Header::new(Kind::Prepare, endpoint.id()), pair: 6, ..Prepare::zeroed() };
+        send(broker, bytemuck::bytes_of(&prepare), &[fd, fd, fd]).expect("a handout");
+        // SAFETY: no pointers.
+        let before = unsafe { libc::dup(fd) };
+        kernel::close(before);
+        read_mail();
+        let reply = next(broker).expect("the reply");
+        assert_eq!((reply.header.endpoint, reply.header.kind), (endpoint.id(), Kind::Declined as u16));
+        assert_eq!((reply.pair, reply.reason), (6, Reason::Shared as u16), "of that very handout");
+        assert_eq!(endpoint.phase(), Phase::Settled);
+        let attach = Notice { header: Header::new(Kind::Attach, endpoint.id()), pair: 7, ..Notice::zeroed() };
+        send(broker, bytemuck::bytes_of(&attach), &[fd]).expect("a handout");
+        read_mail();
+        let reply = next(broker).expect("the reply");
+        assert_eq!((reply.header.kind, reply.pair), (Kind::Declined as u16, 7), "of that very handout");
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::dup(fd) }, before, "none of their descriptors is kept");
+        hang_up();
+        kernel::close(broker);
+    }
+
     #[test]
     fn a_reply_that_finds_no_room_is_given_later() {
+        let _alone = ALONE.lock();
         let [ours, broker] = packets();
         SOCKET.store(ours, Ordering::Relaxed);
         let filler = Notice { header: Header::new(Kind::Withdraw, 1), ..Notice::zeroed() };
         while say(&filler) {}
-        let prepare = Prepare { header: Header::new(Kind::Prepare, 77), ..Prepare::zeroed() };
+        let prepare = Prepare { header: Header::new(Kind::Prepare, 77), pair: 5, ..Prepare::zeroed() };
         send(broker, bytemuck::bytes_of(&prepare), &[]).expect("a handout");
         read_mail();
         while let Some(notice) = next(broker) {
@@ -573,7 +629,7 @@ mod tests {
         read_mail();
         let reply = next(broker).expect("the reply");
         assert_eq!((reply.header.endpoint, reply.header.kind), (77, Kind::Declined as u16));
-        assert_eq!(reply.reason, Reason::Gone as u16);
+        assert_eq!((reply.pair, reply.reason), (5, Reason::Gone as u16), "of that very handout");
         read_mail();
         assert!(next(broker).is_none(), "once");
         hang_up();

@@ -5,15 +5,16 @@
 
 use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
-use crate::pieces::Pieces;
+use crate::pieces::{FULL, Pieces, Pipe};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::{Broken, Claim, Consumer, Link};
 
-/// A socket's bytes cannot be taken back when a signal handler of this thread turns out to have been quicker, so none may
-/// run meanwhile.
-pub fn shielded<T>(endpoint: &Endpoint, work: impl FnOnce() -> T) -> T {
-    if endpoint.socket() < 0 {
+/// A socket's bytes cannot be taken back when a signal handler of this thread turns out to have been quicker, nor a pipe's,
+/// so none may run meanwhile.
+#[inline]
+pub fn shielded<T>(endpoint: &Endpoint, pieces: &Pieces, work: impl FnOnce() -> T) -> T {
+    if endpoint.socket() < 0 && pieces.pipe().is_none() {
         return work();
     }
     let mask = kernel::block_signals();
@@ -93,6 +94,30 @@ pub fn drain(
     Ok(len)
 }
 
+/// Has a pipe take from the first `len` bytes at `head` what it has room for; how many. Without waiting.
+#[cold]
+pub fn hand_on(
+    endpoint: &Endpoint,
+    consumer: &Consumer<'_>,
+    head: u64,
+    len: usize,
+    pipe: Pipe,
+) -> kernel::Result<usize> {
+    let socket = endpoint.socket();
+    let handed = if socket >= 0 {
+        let splice = || kernel::splice(socket, pipe.fd, len, libc::SPLICE_F_NONBLOCK);
+        // As in `drain_socket`.
+        splice().or_else(|errno| if errno == Errno(libc::ECONNRESET) { splice() } else { Err(errno) })
+    } else {
+        let runs = consumer.runs(head, len as u32);
+        kernel::write_at_once(
+            pipe.fd,
+            &runs.map(|(base, len)| libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }),
+        )
+    };
+    handed.map_err(|errno| if errno == Errno(libc::EAGAIN) { FULL } else { errno })
+}
+
 fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Result<usize, Broken> {
     let peek = flags & libc::MSG_PEEK;
     if peek != 0 && flags & libc::MSG_TRUNC != 0 {
@@ -101,8 +126,7 @@ fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Res
     }
     let take = || {
         if flags & libc::MSG_TRUNC != 0 {
-            let mut nowhere = [0u8; 4096];
-            kernel::recv(socket, nowhere.as_mut_ptr(), len.min(nowhere.len()), peek | libc::MSG_DONTWAIT)
+            discard(socket, len)
         } else {
             pieces.receive(socket, len, peek | libc::MSG_DONTWAIT)
         }
@@ -114,4 +138,12 @@ fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Res
     };
     // They were put there before they were announced.
     taken.ok().filter(|taken| *taken > 0 || len == 0).ok_or(Broken)
+}
+
+/// Takes up to `len` bytes to nowhere; some.
+#[cold]
+#[inline(never)]
+fn discard(socket: c_int, len: usize) -> kernel::Result<usize> {
+    let mut nowhere = [0u8; 1024];
+    kernel::recv(socket, nowhere.as_mut_ptr(), len.min(nowhere.len()), libc::MSG_DONTWAIT)
 }

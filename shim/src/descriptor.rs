@@ -9,6 +9,9 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
 /// Descriptors from here on are never watched.
 const LIMIT: usize = 1 << 20;
+/// The table's words lie in leaves of so many, mapped when the first of their descriptors is entered: a program that counts
+/// its address space (mlockall does) is to pay for what it uses.
+const LEAF: usize = 1 << 13;
 
 /// What a descriptor names: a tagged pointer.
 #[derive(Clone, Copy)]
@@ -24,8 +27,8 @@ const OWN: usize = 2;
 /// The same, of one that only this process' calls keep: a forked child has no use for it.
 const KEPT: usize = 4 | OWN;
 
-/// One word per descriptor, 0 for those that are not ours. Null before the constructor has run.
-static TABLE: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
+/// The leaves: one word per descriptor, 0 for those that are not ours. The first is null before the constructor has run.
+static TABLE: [AtomicPtr<AtomicUsize>; LIMIT / LEAF] = [const { AtomicPtr::new(core::ptr::null_mut()) }; LIMIT / LEAF];
 /// The highest of the program's descriptors that was ever entered.
 static HIGHEST: AtomicI32 = AtomicI32::new(-1);
 /// Between these two are the shim's own.
@@ -34,20 +37,41 @@ static HIGHEST_OWN: AtomicI32 = AtomicI32::new(-1);
 
 /// Called once, by the constructor.
 pub fn init() {
-    if let Ok(table) = kernel::map_anonymous(LIMIT * size_of::<AtomicUsize>(), false) {
-        TABLE.store(table.cast(), Ordering::Release);
-    }
+    grow(0);
 }
 
 #[inline(always)]
 fn word(fd: c_int) -> Option<&'static AtomicUsize> {
-    let table = TABLE.load(Ordering::Relaxed);
-    // A negative descriptor becomes a huge index.
-    if table.is_null() || fd as u32 as usize >= LIMIT {
+    // A negative descriptor becomes a huge index. Relaxed: what a leaf holds at first are the kernel's zeroes.
+    let leaf = TABLE.get(fd as u32 as usize / LEAF)?.load(Ordering::Relaxed);
+    if leaf.is_null() {
         return None;
     }
-    // SAFETY: `LIMIT` words are mapped from `table` on, for ever.
-    Some(unsafe { &*table.add(fd as usize) })
+    // SAFETY: `LEAF` words are mapped from `leaf` on, for ever.
+    Some(unsafe { &*leaf.add(fd as usize % LEAF) })
+}
+
+/// A descriptor's word, to be written.
+fn word_of(fd: c_int) -> Option<&'static AtomicUsize> {
+    word(fd).or_else(|| {
+        // Not before the constructor has run.
+        word(0)?;
+        grow(fd as u32 as usize / LEAF);
+        word(fd)
+    })
+}
+
+/// Maps a leaf.
+#[cold]
+fn grow(at: usize) {
+    const BYTES: usize = LEAF * size_of::<AtomicUsize>();
+    let Some(place) = TABLE.get(at) else { return };
+    if let Ok(leaf) = kernel::map_anonymous(BYTES, false)
+        && place.compare_exchange(core::ptr::null_mut(), leaf.cast(), Ordering::Release, Ordering::Relaxed).is_err()
+    {
+        // Another thread was quicker.
+        kernel::unmap(leaf, BYTES);
+    }
 }
 
 fn decode(word: usize) -> Option<Entry> {
@@ -121,7 +145,7 @@ pub fn set(fd: c_int) -> Option<&'static Set> {
 
 /// Enters a fresh descriptor; `false` when it cannot be watched. What a close that the shim did not see left there goes.
 pub fn enter(fd: c_int, entry: Entry) -> bool {
-    let Some(word) = word(fd) else { return false };
+    let Some(word) = word_of(fd) else { return false };
     forget_stale(fd);
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
     word.store(encode(entry), Ordering::SeqCst);
@@ -251,7 +275,7 @@ pub fn highest(fd: c_int) -> kernel::Result<c_int> {
 
 fn own_above(fd: c_int, least: c_int) -> kernel::Result<c_int> {
     let high = kernel::dup_above(fd, least)?;
-    if let Some(word) = word(high) {
+    if let Some(word) = word_of(high) {
         forget_stale(high);
         LOWEST_OWN.fetch_min(high, Ordering::Relaxed);
         HIGHEST_OWN.fetch_max(high, Ordering::Relaxed);

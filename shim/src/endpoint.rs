@@ -37,10 +37,12 @@ pub enum Phase {
     Offered = 2,
     /// The broker found its peer; the own outbox is mapped.
     Prepared = 3,
+    /// The peer's outbox has come and is being mapped, by whoever reads the mail.
+    Attaching = 4,
     /// Both outboxes are mapped: every call is managed.
-    Linked = 4,
+    Linked = 5,
     /// Stays on TCP for good; nothing is counted any more.
-    Settled = 5,
+    Settled = 6,
 }
 
 impl Phase {
@@ -49,8 +51,9 @@ impl Phase {
             1 => Self::Counting,
             2 => Self::Offered,
             3 => Self::Prepared,
-            4 => Self::Linked,
-            5 => Self::Settled,
+            4 => Self::Attaching,
+            5 => Self::Linked,
+            6 => Self::Settled,
             _ => Self::Idle,
         }
     }
@@ -297,7 +300,10 @@ impl Endpoint {
         self.inherited.store(u8::from(self.phase() == Phase::Linked), Ordering::Relaxed);
         // The offer is the parent's. When the parent has closed its descriptor, this process may make its own.
         self.advance(Phase::Offered, Phase::Counting);
-        self.advance(Phase::Prepared, Phase::Settled);
+        self.advance(Phase::Attaching, Phase::Settled);
+        if self.advance(Phase::Prepared, Phase::Settled) {
+            self.put_back();
+        }
     }
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.
@@ -341,7 +347,7 @@ impl Endpoint {
         if matches!(phase, Phase::Linked | Phase::Settled) {
             return false;
         }
-        let offered = matches!(phase, Phase::Offered | Phase::Prepared);
+        let offered = matches!(phase, Phase::Offered | Phase::Prepared | Phase::Attaching);
         if offered {
             // Before another thread's call finds it settled, and tells the broker what it knows already.
             self.told.store(1, Ordering::Relaxed);
@@ -353,6 +359,9 @@ impl Endpoint {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
             });
             self.drop_prefixes();
+            if phase == Phase::Prepared {
+                self.put_back();
+            }
         }
         settled && offered
     }

@@ -66,9 +66,11 @@ pub fn is_absent_since(moment: u64) -> bool {
 }
 
 /// Reads /proc/self/fd.
+#[cold]
+#[inline(never)]
 fn look() -> Option<Reason> {
     let folder = kernel::open_folder(b"/proc/self/fd\0").ok()?;
-    let mut entries = [0u8; 4096];
+    let mut entries = [0u8; 1024];
     let mut found = None;
     while let Ok(len) = kernel::list(folder, &mut entries)
         && len > 0

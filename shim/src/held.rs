@@ -32,7 +32,11 @@ pub enum Obligation {
     Hub(c_int),
     /// A word about an epoll set that is being made, copied or closed.
     Renaming,
+    /// So many, in pages of their own.
+    Many(*const Self, u32),
 }
+
+const _: () = assert!(size_of::<Obligation>() == 16);
 
 impl Obligation {
     /// Gives it back.
@@ -57,12 +61,18 @@ impl Obligation {
             Self::Sleeper(set) => set.leave(),
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
+            Self::Many(first, len) => {
+                let len = len as usize;
+                // SAFETY: `apart` has mapped and written so many there, and this is their end.
+                unsafe { core::slice::from_raw_parts(first, len) }.iter().for_each(|obligation| obligation.settle());
+                kernel::unmap(first.cast_mut().cast(), len * size_of::<Self>());
+            }
         }
     }
 }
 
 /// Room for this many per thread; pages are taken as they are used.
-const ROOM: usize = 1 << 16;
+const ROOM: usize = 1 << 14;
 const BYTES: usize = ROOM * size_of::<Obligation>();
 
 /// A place on the caller's stack.
@@ -72,11 +82,14 @@ pub fn here() -> usize {
     core::ptr::from_ref(core::hint::black_box(&place)).addr()
 }
 
-/// Room for `more` behind what the calling thread holds already, and a frame pushed; `None` without memory, or when there
-/// are too many.
+/// Room for `more` behind what the calling thread holds already, and a frame pushed; `None` without memory, when there are
+/// too many, or when the thread is at its end: nothing would give the room back.
 fn push(frame: usize, more: usize) -> Option<(*mut Obligation, usize)> {
     let thread = thread::current();
     if thread.held.get().is_null() {
+        if thread.ending.get() {
+            return None;
+        }
         let base = kernel::map_anonymous(BYTES, false).ok()?;
         thread.held.set(base.cast());
         real::at_thread_end(KEY.load(Ordering::Relaxed));
@@ -104,13 +117,13 @@ pub fn during<T>(obligation: Obligation, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs `work` with `len` obligations made by `make`; all are given back when it returns. `None`: too many.
+/// Runs `work` with `len` obligations made by `make`; all are given back when it returns. `None` without memory.
 pub fn with_many<T>(
     len: usize,
     mut make: impl FnMut(usize) -> Obligation,
     work: impl FnOnce(&[Obligation]) -> T,
 ) -> Option<T> {
-    let (base, count) = push(here(), len)?;
+    let Some((base, count)) = push(here(), len) else { return apart(len, make, work) };
     let thread = thread::current();
     for i in 0..len {
         // SAFETY: within this thread's room, as `push` has seen.
@@ -122,6 +135,22 @@ pub fn with_many<T>(
     let result = work(held);
     thread.held_count.set(count - 1);
     held.iter().for_each(|obligation| obligation.settle());
+    Some(result)
+}
+
+/// As [`with_many`], in pages of their own.
+#[cold]
+fn apart<T>(len: usize, mut make: impl FnMut(usize) -> Obligation, work: impl FnOnce(&[Obligation]) -> T) -> Option<T> {
+    let all = u32::try_from(len).ok()?;
+    let base = kernel::map_anonymous(len * size_of::<Obligation>(), false).ok()?.cast::<Obligation>();
+    for i in 0..len {
+        // SAFETY: within the pages just mapped.
+        unsafe { base.add(i).write(make(i)) };
+    }
+    let many = Obligation::Many(base, all);
+    // SAFETY: written just above, and there until `many` is settled.
+    let result = during(many, || work(unsafe { core::slice::from_raw_parts(base, len) }));
+    many.settle();
     Some(result)
 }
 
@@ -204,13 +233,14 @@ extern "C" fn thread_ends(_: *mut c_void) {
     // What was on the stack is not there any more.
     thread.call.set(core::ptr::null());
     let base = thread.held.replace(core::ptr::null_mut());
-    if base.is_null() {
-        return hub::forget();
-    }
+    // What the destructors of the program do from now on is given back as it ends.
+    thread.ending.set(true);
     for i in (0..thread.held_count.replace(0)).rev() {
-        // SAFETY: written by `during` or `with_many`; their count says so.
+        // SAFETY: written by `during` or `with_many`; their count says so, and is 0 without room.
         unsafe { base.add(i).read() }.settle();
     }
-    kernel::unmap(base.cast(), BYTES);
+    if !base.is_null() {
+        kernel::unmap(base.cast(), BYTES);
+    }
     hub::forget();
 }

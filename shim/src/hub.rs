@@ -49,11 +49,15 @@ impl Hub {
 
     /// Gives it back for the thread's next wait.
     pub fn give(self) {
-        let place = &thread::current().hub;
-        if place.get() == 0 && descriptor::is_own(self.fd) {
-            place.set(self.fd + 1);
+        let thread = thread::current();
+        if thread.hub.get() == 0 && descriptor::is_own(self.fd) {
+            thread.hub.set(self.fd + 1);
         } else {
             descriptor::close_own(self.fd);
+        }
+        if thread.ending.get() {
+            // There may be no later moment.
+            forget();
         }
     }
 }

@@ -96,6 +96,14 @@ pub fn unmap(address: *mut u8, len: usize) {
     let _ = call!(munmap, address, len);
 }
 
+/// Whether memory of a program's can lie there, mapped or not.
+pub fn can_be_memory(address: usize, len: usize) -> bool {
+    let start = address & !4095;
+    // mincore looks at the range first, then at where the answer is to go: nowhere.
+    let within = |len: usize| call!(mincore, start, len, usize::MAX) != Err(Errno(libc::ENOMEM));
+    len.checked_add(address - start).is_some_and(within)
+}
+
 /// Has the kernel zero the page in every child that fork makes (not in one that shares the memory, as vfork's does).
 pub fn wipe_on_fork(page: *mut u8) -> bool {
     call!(madvise, page, 4096usize, libc::MADV_WIPEONFORK).is_ok()
@@ -116,11 +124,6 @@ pub fn is_pipe(fd: c_int) -> bool {
     // SAFETY: zeroes are a valid stat.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     call!(fstat, fd, &raw mut stat).is_ok() && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
-}
-
-/// How many bytes a pipe holds.
-pub fn pipe_size(fd: c_int) -> usize {
-    call!(fcntl, fd, libc::F_GETPIPE_SZ).unwrap_or(libc::PIPE_BUF)
 }
 
 /// The file status flags (O_NONBLOCK among them).
@@ -196,6 +199,16 @@ pub fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> Result<usiz
 
 pub fn send(fd: c_int, bytes: &[u8], flags: c_int) -> Result<usize> {
     call!(sendto, fd, bytes.as_ptr(), bytes.len(), flags, 0usize, 0usize)
+}
+
+/// splice between a socket and a pipe.
+pub fn splice(from: c_int, to: c_int, len: usize, flags: u32) -> Result<usize> {
+    call!(splice, from, 0usize, to, 0usize, len, flags)
+}
+
+/// Writes what finds room at once: EAGAIN when there is none, EOPNOTSUPP when the file cannot tell.
+pub fn write_at_once(fd: c_int, pieces: &[libc::iovec]) -> Result<usize> {
+    call!(pwritev2, fd, pieces.as_ptr(), pieces.len(), -1isize, 0, libc::RWF_NOWAIT)
 }
 
 pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize> {
@@ -397,6 +410,11 @@ pub fn now() -> libc::timespec {
 pub fn now_ns() -> u64 {
     let time = now();
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A time, not a negative one, in nanoseconds.
+pub fn nanoseconds(time: &libc::timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
 /// A point of CLOCK_MONOTONIC.

@@ -40,15 +40,19 @@ pub struct Line {
 }
 
 impl Line {
-    fn new() -> Self {
-        Self { text: [0; 256], len: 0 }.text("slipstream[").number(u64::from(process::id())).text("]: ")
+    /// Writes the line that `build` puts together. Never part of its caller, which may have little stack.
+    #[cold]
+    #[inline(never)]
+    fn write(build: impl FnOnce(&mut Self) -> &mut Self) {
+        let mut line = Self { text: [0; 256], len: 0 };
+        build(line.text("slipstream[").number(u64::from(process::id())).text("]: ")).end();
     }
 
-    pub fn text(self, text: &str) -> Self {
+    pub fn text(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
-    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         for (to, from) in self.text[..255].iter_mut().skip(self.len).zip(bytes) {
             *to = *from;
             self.len += 1;
@@ -56,7 +60,7 @@ impl Line {
         self
     }
 
-    pub fn number(self, mut number: u64) -> Self {
+    pub fn number(&mut self, mut number: u64) -> &mut Self {
         let mut digits = [0u8; 20];
         let mut count = 0;
         for digit in digits.iter_mut().rev() {
@@ -71,7 +75,7 @@ impl Line {
         self.bytes(digits.get(start..).unwrap_or_default())
     }
 
-    fn end(mut self) {
+    fn end(&mut self) {
         if let Some(last) = self.text.get_mut(self.len) {
             *last = b'\n';
         }
@@ -80,19 +84,16 @@ impl Line {
 }
 
 /// Says a line: what happened, and to which endpoint (its descriptor's number or its id).
-pub fn say(level: Level, build: impl FnOnce(Line) -> Line) {
+#[inline]
+pub fn say(level: Level, build: impl FnOnce(&mut Line) -> &mut Line) {
     if wants(level) {
-        build(Line::new()).end();
+        Line::write(build);
     }
 }
 
 /// An environment variable has a value that is not understood. Said whatever the level is, for it is the user's error.
 pub fn complain(name: &CStr, value: &[u8]) {
-    Line::new()
-        .text("cannot understand ")
-        .bytes(name.to_bytes())
-        .text("=")
-        .bytes(value)
-        .text("; using the default")
-        .end();
+    Line::write(|line| {
+        line.text("cannot understand ").bytes(name.to_bytes()).text("=").bytes(value).text("; using the default")
+    });
 }

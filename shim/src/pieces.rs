@@ -1,22 +1,86 @@
-//! The program's buffers of one call, and how far the call has come in them.
+//! The program's buffers of one call, or the pipe that it splices into, and how far the call has come in them.
 
-use crate::kernel;
+use crate::kernel::{self, Errno};
 use core::ffi::c_int;
 
 /// More pieces than this make a call fail with EINVAL, as in the kernel.
 pub const MOST: usize = 1024;
 
+/// The kernel moves no more than this in one call.
+pub const MOST_BYTES: usize = 0x7fff_f000;
+
+/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
+pub const LOWEST: usize = 4096;
+
+/// Nor above, where addresses have 47 bits; where they have more, the kernel is asked.
+const HIGHEST: usize = (1 << 47) - 4096;
+
+/// Whether a buffer can be where it is said to be.
+#[inline]
+pub fn is_plain(piece: &libc::iovec) -> bool {
+    let (base, len) = (piece.iov_base as usize, piece.iov_len);
+    len == 0 || (len <= MOST_BYTES && (LOWEST..HIGHEST).contains(&base) && base + len <= HIGHEST)
+}
+
+/// How many bytes a call has to do with, at the most.
+#[inline]
+pub fn total(pieces: &[libc::iovec]) -> usize {
+    pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len)).min(MOST_BYTES)
+}
+
+/// The buffers of a receive of which one [is not](is_plain): those before it, or why there is none.
+#[cold]
+pub fn receivable(pieces: &[libc::iovec], flags: c_int) -> kernel::Result<&[libc::iovec]> {
+    // The kernel looks at the ranges before it begins; at what is there, when it comes there.
+    let beyond = |piece: &libc::iovec| {
+        let (base, len) = (piece.iov_base as usize, piece.iov_len);
+        len > 0 && base.checked_add(len).is_none_or(|end| end > HIGHEST) && !kernel::can_be_memory(base, len)
+    };
+    if pieces.iter().any(beyond) {
+        return Err(Errno(libc::EFAULT));
+    }
+    let low = |piece: &libc::iovec| piece.iov_len > 0 && (piece.iov_base as usize) < LOWEST;
+    match pieces.iter().position(low) {
+        // Nothing is put there.
+        Some(_) if flags & libc::MSG_TRUNC != 0 => Ok(pieces),
+        Some(at) if pieces.iter().take(at).any(|piece| piece.iov_len > 0) => Ok(pieces.get(..at).unwrap_or_default()),
+        Some(_) => Err(Errno(libc::EFAULT)),
+        None => Ok(pieces),
+    }
+}
+
+/// A pipe, in the place of buffers to receive into.
+#[derive(Clone, Copy)]
+pub struct Pipe {
+    pub fd: c_int,
+    /// The splice's.
+    pub flags: u32,
+}
+
+/// The pipe is full. No socket and no pipe says this.
+pub const FULL: Errno = Errno(libc::ENOSPC);
+
 /// See the module.
 pub struct Pieces<'a> {
     pieces: &'a [libc::iovec],
+    pipe: Option<Pipe>,
     total: usize,
     done: usize,
 }
 
 impl<'a> Pieces<'a> {
     pub fn new(pieces: &'a [libc::iovec]) -> Self {
-        let total = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.iov_len));
-        Self { pieces, total, done: 0 }
+        Self { pieces, pipe: None, total: total(pieces), done: 0 }
+    }
+
+    /// `len` bytes of a pipe. Nothing peeks into it.
+    pub fn of_pipe(pipe: Pipe, len: usize) -> Self {
+        Self { pieces: &[], pipe: Some(pipe), total: len, done: 0 }
+    }
+
+    #[inline]
+    pub fn pipe(&self) -> Option<Pipe> {
+        self.pipe
     }
 
     /// Bytes done.
@@ -58,7 +122,7 @@ impl<'a> Pieces<'a> {
 
     /// The same, with the next `more` bytes done.
     pub fn behind(&self, more: usize) -> Pieces<'a> {
-        Pieces { pieces: self.pieces, total: self.total, done: self.done + more }
+        Pieces { done: self.done + more, ..*self }
     }
 
     /// Peeks at a socket whose first `before` bytes are the next ones here, and whose others belong `gap` bytes behind them;
@@ -84,8 +148,16 @@ impl<'a> Pieces<'a> {
         kernel::recvmsg(fd, &mut message, flags).unwrap_or(0).saturating_sub(before)
     }
 
-    /// Receives up to `len` of the bytes left from a socket.
+    /// Receives up to `len` of the bytes left from a socket. With MSG_DONTWAIT into a pipe: those are known to be there.
     pub fn receive(&self, fd: c_int, len: usize, flags: c_int) -> kernel::Result<usize> {
+        if let Some(pipe) = self.pipe {
+            let at_once = flags & libc::MSG_DONTWAIT != 0;
+            let flags = pipe.flags | if at_once { libc::SPLICE_F_NONBLOCK } else { 0 };
+            return match kernel::splice(fd, pipe.fd, len.min(self.left()), flags) {
+                Err(Errno(libc::EAGAIN)) if at_once => Err(FULL),
+                spliced => spliced,
+            };
+        }
         self.with_rest(len, |message| kernel::recvmsg(fd, message, flags))
     }
 

@@ -84,6 +84,8 @@ pub enum Direction {
 
 impl Prefixes {
     /// Fresh ones.
+    #[cold]
+    #[inline(never)]
     pub fn take() -> Option<&'static Self> {
         let prefixes = PREFIXES.take()?;
         for half in &prefixes.halves {

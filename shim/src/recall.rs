@@ -14,7 +14,7 @@ use slipstream_ring::role::Entry;
 use slipstream_ring::{Broken, Leftover, Link};
 
 /// Bytes sent again at once.
-const PIECE: usize = 4096;
+const PIECE: usize = 2048;
 /// How long the peer's last words may take, in ms: on their way in the kernel, or held up by a peer that does not run.
 pub const LAST_WORDS: u32 = 1000;
 

@@ -3,7 +3,7 @@
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
-use crate::pieces::Pieces;
+use crate::pieces::{FULL, Pieces, Pipe};
 use crate::readiness::levels;
 use crate::stream::Done;
 use crate::tcp::{self, End};
@@ -40,6 +40,8 @@ enum Step {
     Died,
     /// An error that the kernel has told.
     Failed(Errno),
+    /// The pipe took nothing, for this reason.
+    Untaken(Errno),
 }
 
 /// What a receive asks for.
@@ -108,7 +110,7 @@ fn receive_patiently(
             patience.unblock();
             return by_tcp(endpoint, fd, pieces, flags);
         }
-        let step = match carrier::shielded(endpoint, || attempt(endpoint, fd, link, pieces, &mut request)) {
+        let step = match carrier::shielded(endpoint, pieces, || attempt(endpoint, fd, link, pieces, &mut request)) {
             Ok(step) => step,
             Err(Broken) => return Err(endpoint.fail(fd)),
         };
@@ -152,6 +154,9 @@ fn receive_patiently(
                 recall::let_the_kernel_tell(endpoint, fd, link);
                 continue;
             }
+            // The caller goes on by other means.
+            Step::Untaken(errno @ Errno(libc::EOPNOTSUPP)) => return Err(errno),
+            Step::Untaken(errno) => return if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) },
             Step::Failed(errno) if pieces.done() == 0 => return Err(errno),
             Step::Failed(errno) => {
                 endpoint.family().hold_error(errno);
@@ -304,6 +309,9 @@ fn step(
     loop {
         match consumer.look()? {
             Look::Ring { head, available } if available > 0 => {
+                if let Some(pipe) = pieces.pipe() {
+                    return Ok(to_pipe(endpoint, link, head, pieces.left().min(available as usize), pipe));
+                }
                 let len = carrier::drain(
                     endpoint,
                     &consumer,
@@ -339,6 +347,22 @@ fn step(
                 }
             }
         }
+    }
+}
+
+/// Up to `len` bytes of the ring go into a pipe. Under the lock, with signals blocked.
+#[cold]
+fn to_pipe(endpoint: &'static Endpoint, link: &Link, head: u64, len: usize, pipe: Pipe) -> Step {
+    let consumer = link.consumer();
+    match carrier::hand_on(endpoint, &consumer, head, len, pipe) {
+        Ok(len) => {
+            // Nobody was quicker.
+            if let Ok(wake) = consumer.consume(head, len as u32) {
+                endpoint.deliver(link, wake);
+            }
+            Step::Took(len, true)
+        }
+        Err(errno) => Step::Untaken(errno),
     }
 }
 
@@ -385,6 +409,7 @@ fn in_empty_ring(
             endpoint.retire(Reason::Unseen);
             match pieces.receive(fd, usize::MAX, request.flags | libc::MSG_DONTWAIT) {
                 Ok(n) => Step::Took(n, false),
+                Err(FULL) => Step::Untaken(FULL),
                 Err(errno) => Step::Failed(errno),
             }
         }
@@ -493,6 +518,8 @@ fn on_tcp(
     };
     let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
     Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {
+        // A splice has met urgent data.
+        Ok(0) => Step::Ended,
         // At the boundary the ring has more, perhaps: for a peek, which stays where it is, now.
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
@@ -505,6 +532,9 @@ fn on_tcp(
             }
         }
         Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,
+        Err(FULL) => Step::Untaken(FULL),
+        // The pipe's: the socket has just shown that it has none.
+        Err(errno) if pieces.pipe().is_some() => Step::Untaken(errno),
         Err(errno) => Step::Failed(errno),
     }))
 }

@@ -61,7 +61,7 @@ pub fn send(
     // name something else.
     let mut fresh = true;
     loop {
-        match carrier::shielded(endpoint, || step(endpoint, fd, link, pieces, flags)) {
+        match carrier::shielded(endpoint, pieces, || step(endpoint, fd, link, pieces, flags)) {
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
             Ok(Step::Sent(n)) => {
                 (fresh, full_since) = (false, 0);

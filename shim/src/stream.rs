@@ -2,9 +2,8 @@
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
-use crate::hooks::LOWEST;
 use crate::kernel::{self, Errno};
-use crate::pieces::Pieces;
+use crate::pieces::{self, Pieces};
 use crate::prefix::Direction;
 use crate::readiness::levels;
 use crate::{broker, config, descriptor, real, recall, receiver, sender};
@@ -53,12 +52,6 @@ fn carry<R: Fn() -> isize>(
         real::test_cancel();
     }
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    if flags & libc::MSG_TRUNC == 0
-        && pieces.iter().any(|piece| (piece.iov_base as usize) < LOWEST && piece.iov_len > 0)
-    {
-        endpoint.unpin();
-        return Done::Moved(Err(Errno(libc::EFAULT)));
-    }
     held::call(endpoint, || match endpoint.phase() {
         Phase::Linked => managed(endpoint, fd, pieces, flags, real),
         Phase::Idle | Phase::Settled => unmoved(endpoint, fd, real),
@@ -80,9 +73,14 @@ fn managed_receive(
     flags: c_int,
     real: impl Fn() -> isize,
 ) -> Done {
-    match endpoint.link() {
-        Some(link) => receiver::receive(endpoint, fd, link, &mut Pieces::new(pieces), flags, real),
-        None => Done::Real(real()),
+    let Some(link) = endpoint.link() else { return Done::Real(real()) };
+    let pieces = match pieces.iter().all(pieces::is_plain) {
+        true => Ok(pieces),
+        false => pieces::receivable(pieces, flags),
+    };
+    match pieces {
+        Ok(pieces) => receiver::receive(endpoint, fd, link, &mut Pieces::new(pieces), flags, real),
+        Err(errno) => Done::Moved(Err(errno)),
     }
 }
 
@@ -93,8 +91,11 @@ fn managed_send(
     flags: c_int,
     real: impl Fn() -> isize,
 ) -> Done {
+    let plain = pieces.iter().all(pieces::is_plain);
     let mut pieces = Pieces::new(pieces);
     match endpoint.link() {
+        // The kernel judges, and sends what is there.
+        Some(link) if !plain => sender::through_tcp(endpoint, fd, link, real),
         Some(link) if !pieces.is_empty() => sender::send(endpoint, fd, link, &mut pieces, flags, real),
         // Nothing to send may still be an error to report.
         _ => endpoint.family().take_error().map_or_else(|| Done::Real(real()), |errno| Done::Moved(Err(errno))),

@@ -25,6 +25,8 @@ pub struct Thread {
     pub role_frame: Cell<usize>,
     /// The innermost call on an endpoint that it is in.
     pub call: Cell<*const Call>,
+    /// Whether what it kept for its calls has been given back: it ends.
+    pub ending: Cell<bool>,
 }
 
 // Stable Rust has no thread-locals without std, so the block is defined and found by hand: initial-exec access, which

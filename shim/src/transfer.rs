@@ -3,94 +3,131 @@
 use crate::endpoint::{Endpoint, Phase};
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
-use crate::pieces::Pieces;
+use crate::pieces::{FULL, Pieces, Pipe};
 use crate::readiness::levels;
 use crate::stream::{self, Done};
 use crate::{descriptor, real, receiver};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
+use slipstream_ring::Link;
 
-/// Bytes that an emulated splice moves at once.
-const BOUNCE: usize = 16 * 1024;
+/// Bytes that go through the stack at once.
+const BOUNCE: usize = 1024;
 
-/// splice from an endpoint into a pipe. `None`: the kernel's call is right.
-pub fn splice_from(input: c_int, pipe: c_int, len: usize, flags: u32) -> Option<Result<usize, Errno>> {
-    if !kernel::is_pipe(pipe) {
-        // The kernel is to refuse.
-        return None;
-    }
-    let endpoint = descriptor::pin(input)?;
-    held::call(endpoint, || splice_on(endpoint, input, pipe, len, flags))
+/// splice from an endpoint into a pipe; `real` is the program's own call.
+pub fn splice_from(input: c_int, pipe: Pipe, len: usize, real: impl Fn() -> isize) -> Done {
+    const KNOWN: u32 = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
+    let status = match kernel::is_pipe(pipe.fd) {
+        true => kernel::status_flags(pipe.fd),
+        false => Err(Errno(libc::EINVAL)),
+    };
+    let status = match status {
+        Ok(status) if len > 0 && pipe.flags & !KNOWN == 0 && status & libc::O_ACCMODE != libc::O_RDONLY => status,
+        // Nothing to do, or for the kernel to refuse.
+        _ => return Done::Real(real()),
+    };
+    let Some(endpoint) = descriptor::pin(input) else { return Done::Real(real()) };
+    // SPLICE_F_NONBLOCK is the pipe's: the socket has its own flag.
+    let waits = pipe.flags & libc::SPLICE_F_NONBLOCK == 0 && status & libc::O_NONBLOCK == 0;
+    held::call(endpoint, || match endpoint.link() {
+        Some(link) => splice_on(endpoint, input, link, pipe, len, waits, real),
+        None => {
+            if endpoint.phase() != Phase::Idle {
+                endpoint.settle(Reason::Unhashable);
+            }
+            Done::Real(held::during(Obligation::Call(endpoint), real))
+        }
+    })
 }
 
 fn splice_on(
     endpoint: &'static Endpoint,
     input: c_int,
-    pipe: c_int,
+    link: &Link,
+    pipe: Pipe,
     len: usize,
-    flags: u32,
-) -> Option<Result<usize, Errno>> {
-    if let Some(link) = endpoint.link() {
-        let mut bounce = [0u8; BOUNCE];
-        let receive = |flags, pieces: &[libc::iovec]| {
-            // The errno of a failure as a negative number, as a system call has it.
-            let direct = || match Pieces::new(pieces).receive(endpoint.descriptor(input), usize::MAX, flags) {
-                Ok(n) => n as isize,
-                Err(Errno(errno)) => -(errno as isize),
-            };
-            match receiver::receive_at_least(1, endpoint, input, link, &mut Pieces::new(pieces), flags, direct) {
-                Done::Real(n) => usize::try_from(n).map_err(|_| Errno(-n as c_int)),
-                Done::Moved(result) => result,
-            }
-        };
-        let at = bounce.as_mut_ptr();
-        // Look, hand on what the pipe takes, and only then take it. SPLICE_F_NONBLOCK is the pipe's: the socket has its own
-        // flag.
-        let round = |moved: usize| -> Result<usize, Errno> {
-            let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
-            if moved > 0 && levels::unread(endpoint, link, input, in_tcp as u64) == 0 {
-                // The end, and an error with it, is for the next call.
-                return Ok(0);
-            }
-            let waits = moved == 0 && flags & libc::SPLICE_F_NONBLOCK == 0;
-            let free = held::during(Obligation::Call(endpoint), || room_of(pipe, waits))?;
-            let room = [libc::iovec { iov_base: at.cast(), iov_len: free.min(len - moved) }];
-            let seen = receive(libc::MSG_PEEK | if moved == 0 { 0 } else { libc::MSG_DONTWAIT }, &room)?;
-            // SAFETY: so many bytes of the bounce buffer were just received.
-            let written = kernel::write(pipe, unsafe { core::slice::from_raw_parts(at, seen) })?;
-            let taken = [libc::iovec { iov_base: at.cast(), iov_len: written }];
-            if written == 0 { Ok(0) } else { receive(libc::MSG_DONTWAIT, &taken) }
-        };
-        let mut moved = 0;
-        Some(loop {
-            match round(moved) {
-                Ok(n) if n > 0 && moved + n < len => moved += n,
-                Ok(n) => break Ok(moved + n),
-                // What has succeeded counts; an error is for the next call.
-                Err(_) if moved > 0 => break Ok(moved),
-                Err(errno) => break Err(errno),
-            }
-        })
-    } else {
-        if endpoint.phase() != Phase::Idle {
-            endpoint.settle(Reason::Unhashable);
+    waits: bool,
+    real: impl Fn() -> isize,
+) -> Done {
+    loop {
+        // As in the kernel: room first, then bytes.
+        match held::during(Obligation::Call(endpoint), || room_in(pipe.fd, waits)) {
+            Ok(true) => {}
+            // Nobody reads from it: the kernel tells, and sends the signal.
+            Ok(false) => return Done::Real(real()),
+            Err(errno) => return Done::Moved(Err(errno)),
         }
-        None
+        let mut pieces = Pieces::of_pipe(pipe, len);
+        match receiver::receive_at_least(1, endpoint, input, link, &mut pieces, 0, &real) {
+            // Others write to it, too.
+            Done::Moved(Err(FULL)) if waits => {}
+            Done::Moved(Err(FULL)) => return Done::Moved(Err(Errno(libc::EAGAIN))),
+            Done::Moved(Err(Errno(libc::EOPNOTSUPP))) => {
+                return Done::Moved(by_hand(endpoint, input, link, pipe.fd, len, pieces.done()));
+            }
+            done => return done,
+        }
     }
 }
 
-/// How many bytes a pipe takes without blocking; waits for room, if `waits`.
-fn room_of(pipe: c_int, waits: bool) -> Result<usize, Errno> {
-    // An empty one takes sixteen pages, if nobody has made it smaller; one that is ready to be written has one.
-    if kernel::ioctl_int(pipe, libc::FIONREAD) == Ok(0) {
-        return Ok(kernel::pipe_size(pipe).min(BOUNCE));
+/// Into a pipe that may make its writer wait (a FIFO, one that the kernel has spliced into, or any before Linux 6.4), where
+/// `moved` bytes have gone already: what finds room there for sure is taken first. Only another writer can still make it
+/// wait.
+#[cold]
+#[inline(never)]
+fn by_hand(
+    endpoint: &'static Endpoint,
+    input: c_int,
+    link: &Link,
+    pipe: c_int,
+    len: usize,
+    mut moved: usize,
+) -> Result<usize, Errno> {
+    while moved < len {
+        let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
+        // The end, and an error with it, is for the next call.
+        if moved > 0 && (room_in(pipe, false) != Ok(true) || levels::unread(endpoint, link, input, in_tcp as u64) == 0)
+        {
+            break;
+        }
+        let mut bounce = [0u8; BOUNCE];
+        let room = [libc::iovec { iov_base: bounce.as_mut_ptr().cast(), iov_len: BOUNCE.min(len - moved) }];
+        let flags = if moved > 0 { libc::MSG_DONTWAIT } else { 0 };
+        // The errno of a failure as a negative number, as a system call has it.
+        let direct = || match Pieces::new(&room).receive(endpoint.descriptor(input), usize::MAX, flags) {
+            Ok(n) => n as isize,
+            Err(Errno(errno)) => -(errno as isize),
+        };
+        let taken = match receiver::receive_at_least(1, endpoint, input, link, &mut Pieces::new(&room), flags, direct) {
+            Done::Real(n) => usize::try_from(n).map_err(|_| Errno(-n as c_int)),
+            Done::Moved(result) => result,
+        };
+        let mut rest = match taken {
+            Ok(n) if n > 0 => bounce.get(..n).unwrap_or_default(),
+            Err(errno) if moved == 0 => return Err(errno),
+            _ => break,
+        };
+        moved += rest.len();
+        while !rest.is_empty() {
+            match kernel::write(pipe, rest) {
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(Errno(libc::EINTR)) => {}
+                Err(Errno(libc::EAGAIN)) => kernel::poll_until(pipe, libc::POLLOUT),
+                Err(errno) => return Err(errno),
+            }
+        }
     }
+    Ok(moved)
+}
+
+/// Whether a pipe has room (for PIPE_BUF bytes at least), or nobody who reads; waits for either, if `waits`.
+fn room_in(pipe: c_int, waits: bool) -> Result<bool, Errno> {
     let mut ready = [libc::pollfd { fd: pipe, events: libc::POLLOUT, revents: 0 }];
     let no_time = kernel::timespec(0);
-    let time = if waits && !kernel::is_nonblocking(pipe) { None } else { Some(&no_time) };
+    let time = if waits { None } else { Some(&no_time) };
     match real::cancellable(|| kernel::ppoll(&mut ready, time, core::ptr::null()))? {
         0 => Err(Errno(libc::EAGAIN)),
-        _ => Ok(libc::PIPE_BUF),
+        _ => Ok(ready[0].revents & libc::POLLERR == 0),
     }
 }
 

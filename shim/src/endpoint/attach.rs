@@ -62,6 +62,19 @@ impl Endpoint {
 
     /// Maps the peer's outbox and makes every call managed from here on.
     pub fn attach(&'static self, outbox: c_int, fd: c_int) -> Result<(), Reason> {
+        // From here on who settles it leaves to us what was handed out.
+        if !self.advance(Phase::Prepared, Phase::Attaching) {
+            return Err(Reason::Peer);
+        }
+        let attached = self.attach_to(outbox, fd);
+        if let Err(reason) = attached {
+            self.give_up(reason);
+            self.put_back();
+        }
+        attached
+    }
+
+    fn attach_to(&'static self, outbox: c_int, fd: c_int) -> Result<(), Reason> {
         let Some([tx, rx]) = self.prefixes().and_then(Prefixes::read) else {
             return Err(Reason::Unhashable);
         };
@@ -83,7 +96,9 @@ impl Endpoint {
         link.post(&posted(&tx), &posted(&rx));
         self.nonblocking.store(u8::from(kernel::is_nonblocking(fd)), Ordering::Relaxed);
         self.linked_ns.store(kernel::now_ns(), Ordering::Relaxed);
-        self.phase.store(Phase::Linked as u8, Ordering::Release);
+        if !self.advance(Phase::Attaching, Phase::Linked) {
+            return Err(Reason::Peer);
+        }
         epoll::linked(self);
         self.drop_prefixes();
         log::say(Level::Info, |line| line.text("endpoint ").number(self.id()).text(" attached to its pair"));

@@ -145,6 +145,13 @@ impl Endpoint {
             }
         }
         self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
+        self.put_back();
+        self.drop_prefixes();
+        ENDPOINTS.give(self);
+    }
+
+    /// Lets go of what the broker handed out. Nobody may be using it.
+    pub fn put_back(&self) {
         self.own_map.release();
         self.peer_map.release();
         for fd in [&self.own_bell, &self.peer_bell, &self.socket] {
@@ -153,8 +160,6 @@ impl Endpoint {
                 descriptor::close_own(fd);
             }
         }
-        self.drop_prefixes();
-        ENDPOINTS.give(self);
     }
 }
 
@@ -181,7 +186,7 @@ impl Closing {
         }
         epoll::forget(endpoint);
         let known = match endpoint.phase() {
-            Phase::Offered | Phase::Prepared | Phase::Linked => true,
+            Phase::Offered | Phase::Prepared | Phase::Attaching | Phase::Linked => true,
             Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,
             Phase::Idle | Phase::Counting => false,
         };

@@ -145,6 +145,11 @@ fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
     if fd == copy || kernel::status_flags(fd).is_err() {
         return real();
     }
+    // Open, and yet no place for a copy since the limit was lowered.
+    let ours = descriptor::get(copy).is_some() || descriptor::is_own(copy);
+    if ours && copy as u64 >= kernel::descriptor_limit() {
+        return real();
+    }
     if process::owns_tables() {
         way::make(copy);
     }

@@ -1,11 +1,13 @@
 //! read, write and their kin.
 
-use crate::hooks::{LOWEST, fail, piece, pieces, size};
+use crate::hooks::{LOWEST, fail, piece, pieces, size, socket_piece};
 use crate::kernel::Errno;
+use crate::pieces::{Pipe, total};
 use crate::stream::{self, Done};
 use crate::{kernel, real, transfer};
 use core::ffi::{c_int, c_uint, c_void};
 use libc::{iovec, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t, timespec};
+use slipstream_protocol::Reason;
 
 /// Defines hooks of one operation under several exported names.
 macro_rules! hooks {
@@ -35,6 +37,17 @@ unsafe fn fill_header(message: *mut msghdr, flags: c_int, done: &Done) {
     }
 }
 
+/// Flags of preadv2 and pwritev2 that mean nothing to a socket, or what [`waiting`] makes of them.
+const RWF_HARMLESS: c_int = libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_NOWAIT;
+
+/// The flags of a send or receive for those of preadv2 or pwritev2.
+fn waiting(flags: c_int) -> c_int {
+    if flags & libc::RWF_NOWAIT != 0 { libc::MSG_DONTWAIT } else { 0 }
+}
+
+/// More messages than this sendmmsg leaves alone.
+const MOST_MESSAGES: c_uint = 1024;
+
 /// A receive of the read family: unlike recv, read of nothing waits for nothing.
 fn read_into(fd: c_int, pieces: &[iovec], flags: c_int, real: impl Fn() -> ssize_t) -> Done {
     if pieces.iter().all(|piece| piece.iov_len == 0) {
@@ -44,13 +57,49 @@ fn read_into(fd: c_int, pieces: &[iovec], flags: c_int, real: impl Fn() -> ssize
     }
 }
 
+/// recvmmsg, until `deadline` (CLOCK_MONOTONIC ns).
+fn receive_many(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, deadline: Option<u64>) -> c_int {
+    // An error that waits comes before all that can be received.
+    let mut error: c_int = 0;
+    if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, &mut error).is_ok() && error != 0 {
+        return fail(Errno(error));
+    }
+    // SAFETY: libc's errno of this thread.
+    let errno = unsafe { libc::__errno_location().read() };
+    let mut flags = flags;
+    for i in 0..count as usize {
+        if i > 0 && stream::has_failed(fd) {
+            // The error is for the next call.
+            return i as c_int;
+        }
+        // SAFETY: the program's array of `count`.
+        let message = unsafe { &mut *messages.add(i) };
+        // SAFETY: a valid header of the program's.
+        let received = unsafe { recvmsg(fd, &raw mut message.msg_hdr, flags & !libc::MSG_WAITFORONE) };
+        if received < 0 && i > 0 {
+            // Some have come: the error is for the next call.
+            // SAFETY: libc's errno of this thread.
+            unsafe { libc::__errno_location().write(errno) };
+            return i as c_int;
+        } else if received < 0 {
+            return -1;
+        }
+        message.msg_len = received as c_uint;
+        // As in the kernel, the timeout is looked at only between messages.
+        if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
+            return i as c_int + 1;
+        }
+        if flags & libc::MSG_WAITFORONE != 0 {
+            flags |= libc::MSG_DONTWAIT;
+        }
+    }
+    count as c_int
+}
+
 /// sendfile: to an endpoint, or (from Linux 5.12 on) from one into a pipe.
 fn send_file(out: c_int, input: c_int, offset: *const off_t, len: size_t, real: impl Fn() -> ssize_t) -> ssize_t {
-    if offset.is_null()
-        && stream::is_watched(input)
-        && let Some(result) = transfer::splice_from(input, out, len, 0)
-    {
-        return size(Done::Moved(result));
+    if offset.is_null() && stream::is_watched(input) && kernel::is_pipe(out) {
+        return size(transfer::splice_from(input, Pipe { fd: out, flags: 0 }, len, real));
     }
     size(stream::through_tcp(out, real))
 }
@@ -69,9 +118,9 @@ hooks! {
 
     /// read(2), fortified
     fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t {
-        size(read_into(fd, &piece(buffer, len.min(room)), 0, || {
-            real!(fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t)
-        }))
+        let real = || real!(fn __read_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t) -> ssize_t);
+        // It ends the program.
+        if len > room { real() } else { size(read_into(fd, &piece(buffer, len), 0, real)) }
     }
 
     /// readv(2)
@@ -88,10 +137,12 @@ hooks! {
         let real = || real!(fn preadv2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t);
         // SAFETY: the program's array.
         match unsafe { pieces(iov, count as u32 as usize) } {
-            Some(pieces) if offset == -1 => {
-                let nowait = if flags & libc::RWF_NOWAIT != 0 { libc::MSG_DONTWAIT } else { 0 };
-                size(read_into(fd, pieces, nowait, real))
+            Some(_) if offset == -1 && flags & !RWF_HARMLESS != 0 => {
+                // The kernel judges; what it does not refuse it serves.
+                stream::leave_ring(fd, Reason::Call);
+                real()
             }
+            Some(pieces) if offset == -1 => size(read_into(fd, pieces, waiting(flags), real)),
             _ => real(),
         }
     }
@@ -104,21 +155,20 @@ hooks! {
 
     /// recv(2)
     fn recv(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
-        size(stream::receive(fd, &piece(buffer, len), flags, || {
+        size(stream::receive(fd, &socket_piece(buffer, len), flags, || {
             real!(fn recv(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int) -> ssize_t)
         }))
     }
 
     /// recv(2), fortified
     fn __recv_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t {
-        size(stream::receive(fd, &piece(buffer, len.min(room)), flags, || {
-            real!(fn __recv_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t)
-        }))
+        let real = || real!(fn __recv_chk(fd: c_int, buffer: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t);
+        if len > room { real() } else { size(stream::receive(fd, &socket_piece(buffer, len), flags, real)) }
     }
 
     /// recvfrom(2)
     fn recvfrom(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t {
-        let done = stream::receive(fd, &piece(buffer, len), flags, || {
+        let done = stream::receive(fd, &socket_piece(buffer, len), flags, || {
             real!(fn recvfrom(fd: c_int, buffer: *mut c_void, len: size_t, flags: c_int, from: *mut sockaddr, from_len: *mut socklen_t) -> ssize_t)
         });
         if let Done::Moved(Ok(_)) = done && !from.is_null() && !from_len.is_null() {
@@ -160,42 +210,21 @@ hooks! {
         if !stream::is_watched(fd) {
             return real!(fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec) -> c_int);
         }
-        // An error that waits comes before all that can be received.
-        let mut error: c_int = 0;
-        if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, &mut error).is_ok() && error != 0 {
-            return fail(Errno(error));
+        if !timeout.is_null() && (timeout as usize) < LOWEST {
+            return fail(Errno(libc::EFAULT));
         }
-        // SAFETY: null, or the program's timeout; libc's errno of this thread.
-        let (limit, errno) = unsafe { (timeout.as_ref().copied(), libc::__errno_location().read()) };
-        let start = kernel::now_ns();
-        let mut flags = flags;
-        for i in 0..count.min(1024) as usize {
-            if i > 0 && stream::has_failed(fd) {
-                // The error is for the next call.
-                return i as c_int;
-            }
-            // SAFETY: the program's array of `count`.
-            let message = unsafe { &mut *messages.add(i) };
-            // SAFETY: a valid header of the program's.
-            let received = unsafe { recvmsg(fd, &raw mut message.msg_hdr, flags & !libc::MSG_WAITFORONE) };
-            if received < 0 && i > 0 {
-                // Some have come: the error is for the next call.
-                // SAFETY: libc's errno of this thread.
-                unsafe { libc::__errno_location().write(errno) };
-                return i as c_int;
-            } else if received < 0 {
-                return -1;
-            }
-            message.msg_len = received as c_uint;
-            // As in the kernel, the timeout is looked at only between messages.
-            if limit.is_some_and(|limit| kernel::now_ns() - start >= limit.tv_sec as u64 * 1_000_000_000 + limit.tv_nsec as u64) {
-                return i as c_int + 1;
-            }
-            if flags & libc::MSG_WAITFORONE != 0 {
-                flags |= libc::MSG_DONTWAIT;
-            }
+        // SAFETY: null, or the program's timeout.
+        let limit = unsafe { timeout.as_ref() }.copied();
+        if limit.is_some_and(|limit| limit.tv_sec < 0 || !(0..1_000_000_000).contains(&limit.tv_nsec)) {
+            return fail(Errno(libc::EINVAL));
         }
-        count.min(1024) as c_int
+        let deadline = limit.map(|limit| kernel::now_ns().saturating_add(kernel::nanoseconds(&limit)));
+        let received = receive_many(fd, messages, count, flags, deadline);
+        if let Some(deadline) = deadline && received > 0 {
+            // SAFETY: as above; it is there, or the kernel's own call would fail.
+            unsafe { *timeout = kernel::timespec(deadline.saturating_sub(kernel::now_ns())) };
+        }
+        received
     }
 
     /// write(2)
@@ -222,7 +251,9 @@ hooks! {
         let real = || real!(fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t);
         // SAFETY: the program's array.
         match unsafe { pieces(iov, count as u32 as usize) } {
-            Some(pieces) if offset == -1 => size(stream::send(fd, pieces, 0, real)),
+            // The kernel judges.
+            Some(_) if offset == -1 && flags & !RWF_HARMLESS != 0 => size(stream::through_tcp(fd, real)),
+            Some(pieces) if offset == -1 => size(stream::send(fd, pieces, waiting(flags), real)),
             _ => real(),
         }
     }
@@ -280,7 +311,8 @@ hooks! {
         }
         // SAFETY: libc's errno of this thread.
         let errno = unsafe { libc::__errno_location().read() };
-        for i in 0..count.min(1024) as usize {
+        let count = count.min(MOST_MESSAGES);
+        for i in 0..count as usize {
             // SAFETY: the program's array of `count`.
             let message = unsafe { &mut *messages.add(i) };
             // SAFETY: a valid header of the program's.
@@ -293,8 +325,14 @@ hooks! {
                 return -1;
             }
             message.msg_len = sent as c_uint;
+            // SAFETY: as above; the array of a header that was sent from.
+            let given = unsafe { pieces(message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) }.map_or(0, total);
+            if (sent as usize) < given {
+                // What follows would not follow.
+                return i as c_int + 1;
+            }
         }
-        count.min(1024) as c_int
+        count as c_int
     }
 
     /// sendfile(2)
@@ -310,8 +348,8 @@ hooks! {
     /// splice(2)
     fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t {
         let real = || real!(fn splice(input: c_int, in_offset: *mut i64, out: c_int, out_offset: *mut i64, len: size_t, flags: c_uint) -> ssize_t);
-        if in_offset.is_null() && stream::is_watched(input) {
-            return transfer::splice_from(input, out, len, flags).map_or_else(real, |result| size(Done::Moved(result)));
+        if in_offset.is_null() && out_offset.is_null() && stream::is_watched(input) {
+            return size(transfer::splice_from(input, Pipe { fd: out, flags }, len, real));
         }
         size(stream::through_tcp(out, real))
     }

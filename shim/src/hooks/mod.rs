@@ -40,12 +40,16 @@ pub fn size(done: Done) -> isize {
     }
 }
 
-/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
-pub const LOWEST: usize = 4096;
+pub use crate::pieces::LOWEST;
 
 /// One buffer as the pieces of a call.
 pub fn piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
     [libc::iovec { iov_base: buffer.cast_mut(), iov_len: len }]
+}
+
+/// As [`piece`], for the calls of sockets: they cut a length before they look at it.
+pub fn socket_piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
+    piece(buffer, len.min(crate::pieces::MOST_BYTES))
 }
 
 /// The pieces of a vectored call; none when the kernel would refuse them.
@@ -53,7 +57,7 @@ pub fn piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
 /// # Safety
 /// `pieces` points to `count` pieces, as the call that it comes from requires.
 pub unsafe fn pieces<'a>(pieces: *const libc::iovec, count: usize) -> Option<&'a [libc::iovec]> {
-    if count > crate::pieces::MOST || (pieces.is_null() && count > 0) {
+    if count > crate::pieces::MOST || ((pieces as usize) < LOWEST && count > 0) {
         return None;
     }
     if count == 0 {
@@ -61,8 +65,5 @@ pub unsafe fn pieces<'a>(pieces: *const libc::iovec, count: usize) -> Option<&'a
     }
     // SAFETY: by contract.
     let pieces = unsafe { core::slice::from_raw_parts(pieces, count) };
-    let sane = |piece: &libc::iovec| {
-        isize::try_from(piece.iov_len).is_ok() && (piece.iov_base as usize >= LOWEST || piece.iov_len == 0)
-    };
-    pieces.iter().all(sane).then_some(pieces)
+    pieces.iter().all(|piece| isize::try_from(piece.iov_len).is_ok()).then_some(pieces)
 }

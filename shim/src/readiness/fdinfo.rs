@@ -5,6 +5,8 @@ use crate::kernel;
 use core::ffi::c_int;
 
 /// Whether a one-shot registration has fired: the kernel keeps it with no event left. `None`: /proc does not tell.
+#[cold]
+#[inline(never)]
 pub fn is_spent(set: c_int, fd: c_int) -> Option<bool> {
     let mut found = None;
     each_line(set, |line| {

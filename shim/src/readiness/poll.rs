@@ -34,7 +34,7 @@ fn invite(fd: c_int) -> Obligation {
         return Obligation::Nothing;
     };
     match endpoint.phase() {
-        Phase::Counting | Phase::Offered | Phase::Prepared if endpoint.family().readers.enter() => {
+        Phase::Counting | Phase::Offered | Phase::Prepared | Phase::Attaching if endpoint.family().readers.enter() => {
             Obligation::Reader(endpoint)
         }
         Phase::Idle | Phase::Settled => {
