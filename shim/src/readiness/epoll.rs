@@ -176,6 +176,10 @@ pub fn linked(endpoint: &'static Endpoint) {
     if set::each(endpoint, |member| is_exclusive(member.events.load(Ordering::Relaxed))).is_some() {
         return recall::detach(endpoint, Reason::EpollExclusive);
     }
+    // Its number was closed while a dup lives: what the kernel has of it stays there.
+    if set::each(endpoint, |member| !descriptor::is(member.fd.load(Ordering::Relaxed), endpoint)).is_some() {
+        return recall::detach(endpoint, Reason::EpollForeign);
+    }
     let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
     while let Some(member) = set::each(endpoint, unmanaged) {
         let set = member.set();
@@ -207,15 +211,19 @@ pub fn release(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
         let released = set.locked(|| {
+            let in_set = |member: &Member| member.is_managed() && core::ptr::eq(member.set(), set);
+            // Another thread may have been quicker.
+            let Some(member) = set::each(endpoint, in_set) else { return };
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
             let enlisted = member.dormant.load(Ordering::Relaxed) == 0;
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
-            set::remove(member);
             if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
-                let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
+                // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
                 set::add(endpoint, set, fd, events, data);
+                set::give_back(member, epoll, events, data);
             }
+            set::remove(member);
         });
         if released.is_none() {
             return;
@@ -228,10 +236,10 @@ pub fn watches(endpoint: &'static Endpoint) -> bool {
     set::each(endpoint, |member| !member.is_managed()).is_none()
 }
 
-/// An endpoint's last descriptor of this process is closed.
+/// An endpoint's last descriptor of this process is about to be closed.
 pub fn forget(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, |_| true) {
-        if member.set().locked(|| set::remove(member)).is_none() {
+        if !set::forget(endpoint, member.set()) {
             return;
         }
     }
@@ -388,10 +396,7 @@ impl Set {
             let count = kernel::epoll_harvest(self.hub.load(Ordering::Relaxed), &mut events).unwrap_or(0);
             for event in events.iter().take(count) {
                 let (bits, data) = (event.events, event.u64);
-                let member = Member::of_event(data);
-                if !member.is_managed() {
-                    continue;
-                }
+                let Some(member) = Member::of_event(data) else { continue };
                 if data & set::BELL == 0 {
                     // Also for a dormant one: it will not be told again.
                     member.endpoint().tcp_hint.store(1, Ordering::SeqCst);
