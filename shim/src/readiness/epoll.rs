@@ -74,6 +74,27 @@ pub fn control(
     result
 }
 
+/// The same on a descriptor that is no epoll set, or one that came by a way that the shim did not see: the kernel tells.
+pub fn control_unknown(
+    epoll: c_int,
+    op: c_int,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    let result = real();
+    if result == 0
+        && let Some(set) = descriptor::set_or_found(epoll)
+    {
+        set.locked(|| note(set, op, endpoint, fd, event));
+        if in_ring(endpoint) {
+            linked(endpoint);
+        }
+    }
+    result
+}
+
 /// Whom it wakes is the kernel's to choose.
 fn is_exclusive(events: u32) -> bool {
     events & EXCLUSIVE != 0
