@@ -154,6 +154,7 @@ hooks! {
 
     /// select(2)
     fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int {
+        let count = selecting::within_table(count);
         let real = || real!(fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int);
         // SAFETY: the program's sets.
         unsafe { selecting::select(count, [read, write, except], selecting::Timeout::of_timeval(timeout), None, real) }
@@ -167,6 +168,7 @@ hooks! {
 
     /// pselect(2)
     fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int {
+        let count = selecting::within_table(count);
         let real = || real!(fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int);
         // SAFETY: the program's sets, timeout and mask.
         unsafe { selecting::select(count, [read, write, except], selecting::Timeout::of_timespec(duration(timeout)), mask_word(mask.cast()), real) }
