@@ -262,8 +262,13 @@ pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
 /// A copy of `fd` above the program's own descriptors, in the top quarter of what it may have: the program sees its
 /// descriptors numbered as without the shim. It is the shim's own: the program cannot close it.
 pub fn high(fd: c_int) -> kernel::Result<c_int> {
+    high_from(fd, 0)
+}
+
+/// The same, from `least` on.
+fn high_from(fd: c_int, least: c_int) -> kernel::Result<c_int> {
     let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
-    own_above(fd, limit - limit / 4)
+    own_above(fd, least.max(limit - limit / 4))
 }
 
 /// A copy of `fd`, the shim's own, at the highest number that is free.
@@ -286,7 +291,12 @@ fn own_above(fd: c_int, least: c_int) -> kernel::Result<c_int> {
 
 /// A high copy of `fd` for the calls that are inside while the program closes it.
 pub fn keep(fd: c_int) -> kernel::Result<c_int> {
-    let kept = high(fd)?;
+    keep_from(fd, 0)
+}
+
+/// The same, from `least` on.
+pub fn keep_from(fd: c_int, least: c_int) -> kernel::Result<c_int> {
+    let kept = high_from(fd, least)?;
     if let Some(word) = word(kept) {
         word.store(KEPT, Ordering::SeqCst);
     }

@@ -65,10 +65,32 @@ pub fn is_absent_since(moment: u64) -> bool {
     true
 }
 
-/// Reads /proc/self/fd.
+/// Looks for what this is about.
+fn look() -> Option<Reason> {
+    each_open(
+        |folder, name, fd| {
+            if descriptor::get(fd).is_some() || descriptor::is_own(fd) { None } else { what(folder, name) }
+        },
+    )
+    .flatten()
+}
+
+/// The highest of the program's descriptors. `None`: /proc does not tell.
+pub fn highest_descriptor() -> Option<c_int> {
+    let mut highest = -1;
+    each_open(|folder, _, fd| {
+        if fd != folder && !descriptor::is_own(fd) {
+            highest = highest.max(fd);
+        }
+        None::<()>
+    })?;
+    Some(highest)
+}
+
+/// Reads /proc/self/fd, up to the first descriptor of which `work(folder, name, number)` says something. `None` without it.
 #[cold]
 #[inline(never)]
-fn look() -> Option<Reason> {
+fn each_open<T>(mut work: impl FnMut(c_int, &[u8], c_int) -> Option<T>) -> Option<Option<T>> {
     let folder = kernel::open_folder(b"/proc/self/fd\0").ok()?;
     let mut entries = [0u8; 1024];
     let mut found = None;
@@ -77,11 +99,10 @@ fn look() -> Option<Reason> {
         && found.is_none()
     {
         found = names(entries.get(..len).unwrap_or_default())
-            .filter(|name| number(name).is_some_and(|fd| descriptor::get(fd).is_none() && !descriptor::is_own(fd)))
-            .find_map(|name| what(folder, name));
+            .find_map(|name| number(name).and_then(|fd| work(folder, name, fd)));
     }
     kernel::close(folder);
-    found
+    Some(found)
 }
 
 /// The names in a block of entries, each with its NUL.

@@ -12,14 +12,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// Something that must be given back.
 #[derive(Clone, Copy)]
 pub enum Obligation {
-    /// Nothing: a place filled for the sake of its index.
     Nothing,
     /// Where on the stack the call is that holds what follows.
     Frame(usize),
-    /// A pinned endpoint.
-    Pin(&'static Endpoint),
-    /// A pinned endpoint, and a place behind its readers' gate.
-    Reader(&'static Endpoint),
+    /// A pinned endpoint, which stands at this place of an array.
+    Pin(u32, &'static Endpoint),
+    /// The same, and a place behind its readers' gate.
+    Reader(u32, &'static Endpoint),
     /// The endpoint of the [`call`] around.
     Call(&'static Endpoint),
     /// As `Call`, and a place behind its readers' gate.
@@ -32,8 +31,6 @@ pub enum Obligation {
     Hub(c_int),
     /// A word about an epoll set that is being made, copied or closed.
     Renaming,
-    /// So many, in pages of their own.
-    Many(*const Self, u32),
 }
 
 const _: () = assert!(size_of::<Obligation>() == 16);
@@ -51,8 +48,8 @@ impl Obligation {
     fn settle_in_call(self) {
         match self {
             Self::Nothing | Self::Frame(_) | Self::Call(_) => {}
-            Self::Pin(endpoint) => endpoint.unpin(),
-            Self::Reader(endpoint) => {
+            Self::Pin(_, endpoint) => endpoint.unpin(),
+            Self::Reader(_, endpoint) => {
                 endpoint.family().readers.leave();
                 endpoint.unpin();
             }
@@ -61,12 +58,6 @@ impl Obligation {
             Self::Sleeper(set) => set.leave(),
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
-            Self::Many(first, len) => {
-                let len = len as usize;
-                // SAFETY: `apart` has mapped and written so many there, and this is their end.
-                unsafe { core::slice::from_raw_parts(first, len) }.iter().for_each(|obligation| obligation.settle());
-                kernel::unmap(first.cast_mut().cast(), len * size_of::<Self>());
-            }
         }
     }
 }
@@ -74,6 +65,7 @@ impl Obligation {
 /// Room for this many per thread; pages are taken as they are used.
 const ROOM: usize = 1 << 14;
 const BYTES: usize = ROOM * size_of::<Obligation>();
+const _: () = assert!(size_of::<Obligation>() == 16);
 
 /// A place on the caller's stack.
 #[inline(always)]
@@ -117,41 +109,29 @@ pub fn during<T>(obligation: Obligation, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs `work` with `len` obligations made by `make`; all are given back when it returns. `None` without memory.
-pub fn with_many<T>(
-    len: usize,
-    mut make: impl FnMut(usize) -> Obligation,
-    work: impl FnOnce(&[Obligation]) -> T,
-) -> Option<T> {
-    let Some((base, count)) = push(here(), len) else { return apart(len, make, work) };
+/// Runs `work` with the obligations that `made` makes; all are given back when it returns. `None`: too many.
+pub fn with_many<T>(made: impl Iterator<Item = Obligation>, work: impl FnOnce(&[Obligation]) -> T) -> Option<T> {
+    let (base, count) = push(here(), 0)?;
     let thread = thread::current();
-    for i in 0..len {
-        // SAFETY: within this thread's room, as `push` has seen.
-        unsafe { base.add(count + i).write(make(i)) };
-        thread.held_count.set(count + i + 1);
+    let mut len = 0;
+    let mut fits = true;
+    for obligation in made {
+        fits = count + len < ROOM;
+        if !fits {
+            obligation.settle();
+            break;
+        }
+        // SAFETY: within this thread's room.
+        unsafe { base.add(count + len).write(obligation) };
+        len += 1;
+        thread.held_count.set(count + len);
     }
     // SAFETY: written just above; signal handlers push behind them.
     let held = unsafe { core::slice::from_raw_parts(base.add(count), len) };
-    let result = work(held);
+    let result = fits.then(|| work(held));
     thread.held_count.set(count - 1);
     held.iter().for_each(|obligation| obligation.settle());
-    Some(result)
-}
-
-/// As [`with_many`], in pages of their own.
-#[cold]
-fn apart<T>(len: usize, mut make: impl FnMut(usize) -> Obligation, work: impl FnOnce(&[Obligation]) -> T) -> Option<T> {
-    let all = u32::try_from(len).ok()?;
-    let base = kernel::map_anonymous(len * size_of::<Obligation>(), false).ok()?.cast::<Obligation>();
-    for i in 0..len {
-        // SAFETY: within the pages just mapped.
-        unsafe { base.add(i).write(make(i)) };
-    }
-    let many = Obligation::Many(base, all);
-    // SAFETY: written just above, and there until `many` is settled.
-    let result = during(many, || work(unsafe { core::slice::from_raw_parts(base, len) }));
-    many.settle();
-    Some(result)
+    result
 }
 
 /// A call on an endpoint, on the stack: the innermost one of a thread leads to those around it.

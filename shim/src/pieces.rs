@@ -128,24 +128,14 @@ impl<'a> Pieces<'a> {
     /// Peeks at a socket whose first `before` bytes are the next ones here, and whose others belong `gap` bytes behind them;
     /// how many of those there are.
     pub fn peek_around(&self, fd: c_int, before: usize, gap: usize, flags: c_int) -> usize {
-        let mut runs = [const { libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 } }; 32];
-        let mut count = 0;
-        let mut add = |address: *mut u8, len: usize| {
-            if let Some(run) = runs.get_mut(count) {
-                *run = libc::iovec { iov_base: address.cast(), iov_len: len };
-                count += 1;
-            }
-        };
-        // The same bytes to the same places again.
-        self.each(before.min(self.left()), |_, address, len| add(address, len));
-        let rest = self.behind(before + gap);
-        rest.each(rest.left(), |_, address, len| add(address, len));
-        // SAFETY: zeroes are a valid msghdr.
-        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
-        message.msg_iov = runs.as_mut_ptr();
-        message.msg_iovlen = count;
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
-        kernel::recvmsg(fd, &mut message, flags).unwrap_or(0).saturating_sub(before)
+        // The gap may split a piece.
+        with_room((self.pieces.len() + 1).min(MOST), |runs| {
+            // The same bytes to the same places again.
+            let same = list(runs, 0, self, before);
+            let count = list(runs, same, &self.behind(before + gap), usize::MAX);
+            kernel::recvmsg(fd, &mut message(runs, count), flags).unwrap_or(0).saturating_sub(before)
+        })
     }
 
     /// Receives up to `len` of the bytes left from a socket. With MSG_DONTWAIT into a pipe: those are known to be there.
@@ -178,20 +168,50 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// A message of up to `len` of the bytes left; of the first pieces only, when there are many.
+    /// A message of up to `len` of the bytes left.
     fn with_rest<T>(&self, len: usize, work: impl FnOnce(&mut libc::msghdr) -> T) -> T {
-        let mut rest = [const { libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 } }; 16];
-        let mut count = 0;
-        self.each(len.min(self.left()), |_, address, len| {
-            if let Some(piece) = rest.get_mut(count) {
-                *piece = libc::iovec { iov_base: address.cast(), iov_len: len };
-                count += 1;
-            }
-        });
-        // SAFETY: zeroes are a valid msghdr.
-        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
-        message.msg_iov = rest.as_mut_ptr();
-        message.msg_iovlen = count;
-        work(&mut message)
+        with_room(self.pieces.len(), |runs| {
+            let count = list(runs, 0, self, len);
+            work(&mut message(runs, count))
+        })
     }
+}
+
+const NONE: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
+
+/// Calls with up to so many pieces need no memory.
+const FEW: usize = 16;
+
+/// Runs `work` with room for `count` runs of memory; without memory, for the first of them only.
+fn with_room<T>(count: usize, work: impl FnOnce(&mut [libc::iovec]) -> T) -> T {
+    let bytes = count * size_of::<libc::iovec>();
+    if count > FEW
+        && let Ok(pages) = kernel::map_anonymous(bytes, false)
+    {
+        // SAFETY: just mapped, zeroed, aligned, of this length.
+        let result = work(unsafe { core::slice::from_raw_parts_mut(pages.cast::<libc::iovec>(), count) });
+        kernel::unmap(pages, bytes);
+        return result;
+    }
+    work(&mut [NONE; FEW])
+}
+
+/// Lists up to `len` of the bytes left in `runs`, from the `count`th on; where it ends.
+fn list(runs: &mut [libc::iovec], mut count: usize, pieces: &Pieces, len: usize) -> usize {
+    pieces.each(len.min(pieces.left()), |_, address, len| {
+        if let Some(run) = runs.get_mut(count) {
+            *run = libc::iovec { iov_base: address.cast(), iov_len: len };
+            count += 1;
+        }
+    });
+    count
+}
+
+/// A message of the first `count` runs.
+fn message(runs: &mut [libc::iovec], count: usize) -> libc::msghdr {
+    // SAFETY: zeroes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_iov = runs.as_mut_ptr();
+    message.msg_iovlen = count;
+    message
 }

@@ -1,7 +1,7 @@
 //! An endpoint's end: close, exit, shutdown, and what the last call leaves behind.
 
 use super::{ENDPOINTS, Endpoint, Phase};
-use crate::readiness::{epoll, levels};
+use crate::readiness::{epoll, levels, set};
 use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -13,8 +13,12 @@ impl Endpoint {
     pub fn close(&'static self, fd: c_int) -> Closing {
         let closing = Closing { endpoint: self, linger: None };
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
+            // The registrations under this number live on, as the socket does.
+            set::number_gone(self, fd);
             return closing;
         }
+        // While the number is nobody else's.
+        epoll::forget(self);
         let last_holder = self.family().holders() == 1;
         if let Some(link) = self.link() {
             if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
@@ -184,7 +188,6 @@ impl Closing {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
         }
-        epoll::forget(endpoint);
         let known = match endpoint.phase() {
             Phase::Offered | Phase::Prepared | Phase::Attaching | Phase::Linked => true,
             Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,

@@ -11,6 +11,8 @@ use core::ffi::{c_int, c_void};
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 const MS: u64 = 1_000_000;
+/// What the kernel takes for an array of events.
+const MOST_EVENTS: c_int = c_int::MAX / size_of::<epoll_event>() as c_int;
 
 /// The program's array, if it can be one.
 ///
@@ -81,10 +83,8 @@ unsafe fn epoll_with(
     real: impl Fn() -> c_int,
 ) -> c_int {
     stream::collect_mail();
-    let (Some(set), Ok(timeout), true) = (descriptor::set(epoll), timeout, most > 0 && events as usize >= LOWEST)
-    else {
-        return real();
-    };
+    let judged = (1..=MOST_EVENTS).contains(&most) && events as usize >= LOWEST;
+    let (Some(set), Ok(timeout), true) = (descriptor::set(epoll), timeout, judged) else { return real() };
     set.used();
     // SAFETY: by contract.
     let found = unsafe { core::slice::from_raw_parts_mut(events, most as usize) };
@@ -154,6 +154,7 @@ hooks! {
 
     /// select(2)
     fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int {
+        let count = selecting::within_table(count);
         let real = || real!(fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int);
         // SAFETY: the program's sets.
         unsafe { selecting::select(count, [read, write, except], selecting::Timeout::of_timeval(timeout), None, real) }
@@ -167,6 +168,7 @@ hooks! {
 
     /// pselect(2)
     fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int {
+        let count = selecting::within_table(count);
         let real = || real!(fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int);
         // SAFETY: the program's sets, timeout and mask.
         unsafe { selecting::select(count, [read, write, except], selecting::Timeout::of_timespec(duration(timeout)), mask_word(mask.cast()), real) }
@@ -176,20 +178,22 @@ hooks! {
     fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int {
         let real = || real!(fn epoll_ctl(epoll: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> c_int);
         let Some(endpoint) = descriptor::pin(fd) else {
-            if let Some(set) = descriptor::set(fd) {
+            if op == libc::EPOLL_CTL_ADD
+                && epoll != fd
+                && let Some(set) = descriptor::set(fd)
+            {
                 epoll::estrange(set);
             }
             return real();
         };
         // SAFETY: null, or the program's event.
-        let given = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
-        let set = descriptor::set_or_found(epoll);
-        if let Some(set) = set {
-            set.used();
-        }
-        let result = match set {
-            Some(set) => epoll::control(set, epoll, op, endpoint, fd, given, real).unwrap_or_else(fail),
-            None => real(),
+        let given = (event as usize >= LOWEST).then(|| unsafe { event.read_unaligned() });
+        let result = match descriptor::set(epoll) {
+            Some(set) => {
+                set.used();
+                epoll::control(set, epoll, op, endpoint, fd, given, real).unwrap_or_else(fail)
+            }
+            None => epoll::control_unknown(epoll, op, endpoint, fd, given, real),
         };
         endpoint.unpin();
         result

@@ -9,7 +9,7 @@ pub use crate::readiness::set::{Member, Set};
 use crate::{descriptor, real, recall, tcp, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::wait::Sleep;
@@ -75,6 +75,27 @@ pub fn control(
     } else if in_ring(endpoint) {
         // Linked meanwhile, by another thread: take the registration over now.
         linked_in(endpoint, set, epoll);
+    }
+    result
+}
+
+/// The same on a descriptor that is no epoll set, or one that came by a way that the shim did not see: the kernel tells.
+pub fn control_unknown(
+    epoll: c_int,
+    op: c_int,
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    let result = real();
+    if result == 0
+        && let Some(set) = descriptor::set_or_found(epoll)
+    {
+        set.locked(|| note(set, op, endpoint, fd, event));
+        if in_ring(endpoint) {
+            linked(endpoint);
+        }
     }
     result
 }
@@ -181,6 +202,10 @@ pub fn linked(endpoint: &'static Endpoint) {
     if set::each(endpoint, |member| is_exclusive(member.events.load(Ordering::Relaxed))).is_some() {
         return recall::detach(endpoint, Reason::EpollExclusive);
     }
+    // Its number was closed while a dup lives: what the kernel has of it stays there.
+    if set::each(endpoint, |member| !descriptor::is(member.fd.load(Ordering::Relaxed), endpoint)).is_some() {
+        return recall::detach(endpoint, Reason::EpollForeign);
+    }
     let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
     while let Some(member) = set::each(endpoint, unmanaged) {
         let set = member.set();
@@ -212,15 +237,19 @@ pub fn release(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
         let released = set.locked(|| {
+            let in_set = |member: &Member| member.is_managed() && core::ptr::eq(member.set(), set);
+            // Another thread may have been quicker.
+            let Some(member) = set::each(endpoint, in_set) else { return };
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
             let enlisted = member.dormant.load(Ordering::Relaxed) == 0;
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
-            set::remove(member);
             if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
-                let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
+                // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
                 set::add(endpoint, set, fd, events, data);
+                set::give_back(member, epoll, events, data);
             }
+            set::remove(member);
         });
         if released.is_none() {
             return;
@@ -247,10 +276,10 @@ pub fn watches(endpoint: &'static Endpoint) -> bool {
     set::each(endpoint, |member| !member.is_managed()).is_none()
 }
 
-/// An endpoint's last descriptor of this process is closed.
+/// An endpoint's last descriptor of this process is about to be closed.
 pub fn forget(endpoint: &'static Endpoint) {
     while let Some(member) = set::each(endpoint, |_| true) {
-        if member.set().locked(|| set::remove(member)).is_none() {
+        if !set::forget(endpoint, member.set()) {
             return;
         }
     }
@@ -371,11 +400,14 @@ impl Set {
             count += more;
         }
         let found = events.get_mut(..count).unwrap_or_default();
+        let word = |event: &libc::epoll_event, of: fn(&Member) -> &AtomicU64| {
+            Member::of_event(event.u64).map_or(0, |member| of(member).load(Ordering::Relaxed))
+        };
         if count > 1 {
-            found.sort_unstable_by_key(|event| Member::of_event(event.u64).news.load(Ordering::Relaxed));
+            found.sort_unstable_by_key(|event| word(event, |member| &member.news));
         }
         for event in found {
-            event.u64 = Member::of_event(event.u64).data.load(Ordering::Relaxed);
+            event.u64 = word(event, |member| &member.data);
         }
         count
     }
@@ -402,7 +434,7 @@ impl Set {
             member.told.store(look, Ordering::Relaxed);
             let news = member.endpoint().link().map_or(0, |link| link.peer_news());
             member.news.store(news, Ordering::Relaxed);
-            *slot = libc::epoll_event { events: ready, u64: core::ptr::from_ref(member) as u64 };
+            *slot = libc::epoll_event { events: ready, u64: member.token() };
             count += 1;
             true
         });
@@ -430,10 +462,7 @@ impl Set {
             let count = kernel::epoll_harvest(self.hub.load(Ordering::Relaxed), &mut events).unwrap_or(0);
             for event in events.iter().take(count) {
                 let (bits, data) = (event.events, event.u64);
-                let member = Member::of_event(data);
-                if !member.is_managed() {
-                    continue;
-                }
+                let Some(member) = Member::of_event(data) else { continue };
                 if data & set::BELL == 0 {
                     // Also for a dormant one: it will not be told again.
                     member.endpoint().tcp_hint.store(1, Ordering::SeqCst);

@@ -4,20 +4,23 @@
 use crate::kernel;
 use core::ffi::c_int;
 
-/// Whether a one-shot registration has fired: the kernel keeps it with no event left. `None`: /proc does not tell.
+/// Whether a one-shot registration has fired: the kernel keeps it with no event left. `None`: /proc does not tell, or not
+/// clearly.
 #[cold]
 #[inline(never)]
 pub fn is_spent(set: c_int, fd: c_int) -> Option<bool> {
-    let mut found = None;
+    let (mut found, mut lines) = (None, 0);
     each_line(set, |line| {
         if let Some((number, events)) = registration(line)
             && number == fd as u32
         {
             const PRIVATE: u32 = (libc::EPOLLONESHOT | libc::EPOLLET | libc::EPOLLEXCLUSIVE | libc::EPOLLWAKEUP) as u32;
             found = Some(events & !PRIVATE == 0);
+            lines += 1;
         }
     })?;
-    found
+    // With two of them one is of a socket that had the number before.
+    found.filter(|_| lines == 1)
 }
 
 /// The descriptor and the events of a line.

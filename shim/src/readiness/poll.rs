@@ -26,30 +26,41 @@ const NAP: u64 = 10_000_000;
 
 /// What a place in the array is to us, for the length of one call. Not linked: counted in as a reader, so that its bytes
 /// stay on TCP while the kernel is asked about them.
-fn invite(fd: c_int) -> Obligation {
+fn invite(place: usize, fd: c_int) -> Option<Obligation> {
     let Some(endpoint) = descriptor::pin(fd) else {
         if let Some(set) = descriptor::set(fd) {
             epoll::estrange(set);
         }
-        return Obligation::Nothing;
+        return None;
     };
+    let place = place as u32;
     match endpoint.phase() {
         Phase::Counting | Phase::Offered | Phase::Prepared | Phase::Attaching if endpoint.family().readers.enter() => {
-            Obligation::Reader(endpoint)
+            Some(Obligation::Reader(place, endpoint))
         }
         Phase::Idle | Phase::Settled => {
             endpoint.unpin();
-            Obligation::Nothing
+            None
         }
-        _ => Obligation::Pin(endpoint),
+        _ => Some(Obligation::Pin(place, endpoint)),
     }
 }
 
 /// A guest's link, if its stream has left the kernel.
 fn link_of(guest: &Obligation) -> Option<(&'static Endpoint, &'static Link)> {
     match *guest {
-        Obligation::Pin(endpoint) => endpoint.link().filter(|link| !link.has_recalled()).map(|link| (endpoint, link)),
+        Obligation::Pin(_, endpoint) => {
+            endpoint.link().filter(|link| !link.has_recalled()).map(|link| (endpoint, link))
+        }
         _ => None,
+    }
+}
+
+/// Where a guest stands in the array.
+fn place_of(guest: &Obligation) -> usize {
+    match *guest {
+        Obligation::Pin(place, _) | Obligation::Reader(place, _) => place as usize,
+        _ => usize::MAX,
     }
 }
 
@@ -70,8 +81,8 @@ pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, 
     // The guests are made from the array, which is then worked on.
     let array = polls.as_ptr();
     // SAFETY: within the array, which nobody changes while the guests are invited.
-    let invite_nth = |i: usize| invite(unsafe { (*array.add(i)).fd });
-    held::with_many(polls.len(), invite_nth, |guests| {
+    let invited = (0..polls.len()).filter_map(|i| invite(i, unsafe { (*array.add(i)).fd }));
+    held::with_many(invited, |guests| {
         if guests.iter().any(|guest| link_of(guest).is_some()) {
             Served::Here(wait(polls, guests, timeout, mask))
         } else {
@@ -206,9 +217,9 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
 fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errno> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
-    for (poll, guest) in polls.iter_mut().zip(guests) {
+    for guest in guests {
+        let (Some((endpoint, link)), Some(poll)) = (link_of(guest), polls.get_mut(place_of(guest))) else { continue };
         let wanted = poll.events as u16 as u32 & (READABLE | libc::EPOLLRDHUP as u32);
-        let Some((endpoint, link)) = link_of(guest) else { continue };
         if poll.revents & libc::POLLNVAL != 0 {
             // Closed by another thread meanwhile.
             continue;

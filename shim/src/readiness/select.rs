@@ -4,9 +4,11 @@ use crate::endpoint::Phase;
 use crate::hooks::fail;
 use crate::kernel::{self, Errno};
 use crate::readiness::poll::{self, Served};
-use crate::{descriptor, stream};
+use crate::{config, descriptor, foreign, stream};
 use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, Ordering};
 use libc::{fd_set, pollfd, timeval};
+use slipstream_protocol::Reason;
 
 /// What the kernel's select takes for readable, writable, exceptional.
 const BITS: [i16; 3] = [
@@ -49,6 +51,28 @@ impl Timeout {
     /// Of pselect.
     pub fn of_timespec(ns: Result<Option<u64>, Errno>) -> Self {
         Self { ns, rest: core::ptr::null_mut() }
+    }
+}
+
+/// How many of the `count` descriptors that it is asked for the kernel would look at: not more than its table has places,
+/// which is what keeps select(getdtablesize(), …) within an ordinary set. The shim's own descriptors, or those of the
+/// program that has executed this one, make that table large; here it is as large as the program's own ask for. An ordinary
+/// set is looked at as a whole.
+pub fn within_table(count: c_int) -> c_int {
+    /// The largest table that the program's own descriptors have been seen to need.
+    static TABLE: AtomicI32 = AtomicI32::new(libc::FD_SETSIZE as c_int);
+    // A filter may end the process for a look.
+    if count <= TABLE.load(Ordering::Relaxed) || config::disabled() == Some(Reason::Seccomp) {
+        return count;
+    }
+    // The kernel's tables are powers of two.
+    let needed = |highest: c_int| highest.unsigned_abs().saturating_add(1).checked_next_power_of_two();
+    match foreign::highest_descriptor().map(needed) {
+        Some(Some(table)) => {
+            let table = table.min(1 << 30) as c_int;
+            count.min(TABLE.fetch_max(table, Ordering::Relaxed).max(table))
+        }
+        _ => count,
     }
 }
 

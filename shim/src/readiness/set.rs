@@ -4,10 +4,15 @@
 //! and beside its doorbell, into the set's *hub*, a private epoll set that stands in the program's set under a token.
 //! Nobody ever reads a doorbell, so no sleeper can rob another; the hub's events are the shim's alone, and the levels
 //! that the program asked for are derived from the rings.
+//!
+//! In the kernel a registration is one of a socket under a number. When the number is closed while a dup of the socket
+//! lives, it goes on; the number, which may soon be another socket's, does not lead to it any more. So does a member: it
+//! is found by endpoint and number, goes on in the hub, and whoever is about to use its number looks, under the set's lock,
+//! whether that still names the endpoint. See [`number_gone`].
 
 use crate::descriptor;
 use crate::endpoint::Endpoint;
-use crate::kernel;
+use crate::kernel::{self, Errno};
 use crate::readiness::fdinfo;
 use crate::readiness::levels::{READABLE, WRITABLE};
 use crate::roles;
@@ -22,6 +27,8 @@ use slipstream_ring::wait::Armed;
 #[repr(C)]
 pub struct Member {
     next_free: AtomicPtr<Member>,
+    /// How many members have been in this place: what a hub tells of an earlier one is not told of this.
+    generation: AtomicU32,
     /// In the endpoint's list, under the set's lock of each.
     pub(crate) next_of_endpoint: AtomicPtr<Member>,
     /// In the set's hot list.
@@ -114,6 +121,8 @@ const HUB_EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | lib
 
 /// In the hub's events: the lowest bit of a member's address marks its doorbell.
 pub const BELL: u64 = 1;
+/// So many bits are an address of the program's memory.
+const ADDRESS: u32 = 48;
 
 impl Member {
     pub fn endpoint(&self) -> &'static Endpoint {
@@ -126,10 +135,22 @@ impl Member {
         unsafe { &*self.set.load(Ordering::Relaxed) }
     }
 
+    /// What the hub's events for it carry: its address, and above that which of the members in this place it is. What
+    /// cannot be taken out of a hub, for want of a number, so names nobody.
+    pub fn token(&self) -> u64 {
+        core::ptr::from_ref(self) as u64 | u64::from(self.generation.load(Ordering::Relaxed)) << ADDRESS
+    }
+
     /// The member that an event of the hub's names.
-    pub fn of_event(data: u64) -> &'static Self {
-        // SAFETY: only members' addresses are registered in a hub, and members live in memory that keeps its type.
-        unsafe { &*((data & !BELL) as *const Self) }
+    pub fn of_event(data: u64) -> Option<&'static Self> {
+        // SAFETY: only members' tokens are registered in a hub, and members live in memory that keeps its type.
+        let member: &'static Self = unsafe { &*((data & !BELL & ((1 << ADDRESS) - 1)) as *const Self) };
+        (member.token() == data & !BELL && member.is_managed()).then_some(member)
+    }
+
+    /// Whether its number still names its endpoint. Under the set's lock that stays so until the lock is given back.
+    fn has_number(&self) -> bool {
+        descriptor::is(self.fd.load(Ordering::Relaxed), self.endpoint())
     }
 
     /// Whether its descriptor stands in the hub.
@@ -162,6 +183,10 @@ impl Member {
     /// Takes the registration over into the hub.
     pub fn manage(&'static self, epoll: c_int) -> bool {
         let (set, endpoint) = (self.set(), self.endpoint());
+        if !self.has_number() {
+            // Nothing takes the registration out of the program's set any more.
+            return false;
+        }
         let Some(hub) = set.hub(epoll) else { return false };
         let fd = self.fd.load(Ordering::Relaxed);
         // A one-shot registration that has fired in the kernel stays silent here; without /proc we could not know.
@@ -171,7 +196,7 @@ impl Member {
             let Some(spent) = fdinfo::is_spent(epoll, fd) else { return false };
             self.spent.store(u32::from(spent), Ordering::Relaxed);
         }
-        let token = core::ptr::from_ref(self) as u64;
+        let token = self.token();
         let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
         if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token | BELL).is_err() {
             // Another descriptor of the same endpoint has its bell there: one is enough, it makes all of them hot.
@@ -216,11 +241,7 @@ impl Set {
             return;
         }
         descriptor::for_each_endpoint(|endpoint| {
-            while let Some(member) = each(endpoint, |member| core::ptr::eq(member.set(), self)) {
-                if self.locked(|| remove(member)).is_none() {
-                    return;
-                }
-            }
+            forget(endpoint, self);
         });
         let hub = self.hub.swap(-1, Ordering::SeqCst);
         if hub >= 0 {
@@ -359,6 +380,7 @@ pub fn add(
     data: u64,
 ) -> Option<&'static Member> {
     let member = MEMBERS.take()?;
+    member.generation.store((member.generation.load(Ordering::Relaxed) + 1) & 0xffff, Ordering::Relaxed);
     member.set.store(core::ptr::from_ref(set).cast_mut(), Ordering::Relaxed);
     member.endpoint.store(core::ptr::from_ref(endpoint).cast_mut(), Ordering::Relaxed);
     member.fd.store(fd, Ordering::Relaxed);
@@ -388,8 +410,7 @@ pub fn bell_moved(endpoint: &'static Endpoint, from: c_int) {
         if member.is_managed() && set.inherited.load(Ordering::Relaxed) == 0 {
             let hub = set.hub.load(Ordering::Relaxed);
             if kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, from, 0, 0).is_ok() {
-                let token = core::ptr::from_ref(member) as u64 | BELL;
-                let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token);
+                let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, member.token() | BELL);
             }
         }
         false
@@ -409,19 +430,78 @@ pub fn relocate(set: &'static Set, epoll: c_int, from: c_int, to: c_int) -> bool
     true
 }
 
+/// Registers an endpoint's socket in the program's set: under the member's own number, or, where that names something
+/// else now, under one that the program does not know; then only the socket's end ends it. Under the set's lock.
+pub fn give_back(member: &'static Member, epoll: c_int, events: u32, data: u64) {
+    let endpoint = member.endpoint();
+    let add = |fd| kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, data);
+    if member.has_number() {
+        let _ = add(member.fd.load(Ordering::Relaxed));
+        return;
+    }
+    // In a forked child the number is the parent's to know.
+    if member.set().inherited.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    let mut least = 0;
+    while let Some(other) = endpoint.any_descriptor() {
+        let Ok(copy) = descriptor::keep_from(other, least) else {
+            // No room: rather under a number that the program may want to register than not at all.
+            let _ = add(other);
+            return;
+        };
+        // Else it may have been closed first, and be a copy of what has come there since.
+        let added = descriptor::is(other, endpoint).then(|| add(copy));
+        descriptor::close_own(copy);
+        match added {
+            None => {}
+            // Another of its registrations has been given back so.
+            Some(Err(Errno(libc::EEXIST))) => least = copy + 1,
+            Some(_) => return,
+        }
+    }
+}
+
+/// A number has ceased to name an endpoint, and is about to be closed: whoever has seen it before, and acts on it under a
+/// set's lock, does so before the kernel gives it away.
+pub fn number_gone(endpoint: &'static Endpoint, fd: c_int) {
+    let mut seen = 0;
+    loop {
+        let mut place = 0;
+        let next = each(endpoint, |member| {
+            place += 1;
+            place > seen && member.fd.load(Ordering::Relaxed) == fd
+        });
+        let Some(member) = next else { return };
+        seen = place;
+        member.set().locked(|| ());
+    }
+}
+
+/// Forgets an endpoint's registrations in a set. `false`: not now, see [`Set::locked`].
+pub fn forget(endpoint: &'static Endpoint, set: &'static Set) -> bool {
+    set.locked(|| {
+        while let Some(member) = each(endpoint, |member| core::ptr::eq(member.set(), set)) {
+            remove(member);
+        }
+    })
+    .is_some()
+}
+
 /// Forgets a registration, and takes it out of the hub. Under the set's lock.
 pub fn remove(member: &'static Member) {
     let (set, endpoint) = (member.set(), member.endpoint());
     if member.managed.swap(0, Ordering::Relaxed) != 0 {
         set.managed.fetch_sub(1, Ordering::SeqCst);
         let hub = if set.inherited.load(Ordering::Relaxed) == 0 { set.hub.load(Ordering::Relaxed) } else { -1 };
-        let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
+        // Without a number it stays there, unheard, as long as the socket lives.
+        if member.has_number() {
+            let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_DEL, member.fd.load(Ordering::Relaxed), 0, 0);
+        }
         // The endpoint's bell is there once, for all its registrations in this set.
         let heir = each(endpoint, |other| other.is_managed() && core::ptr::eq(other.set(), set));
         let (op, events, token) = match heir {
-            Some(heir) => {
-                (libc::EPOLL_CTL_MOD, (libc::EPOLLIN | libc::EPOLLET) as u32, core::ptr::from_ref(heir) as u64 | BELL)
-            }
+            Some(heir) => (libc::EPOLL_CTL_MOD, (libc::EPOLLIN | libc::EPOLLET) as u32, heir.token() | BELL),
             None => (libc::EPOLL_CTL_DEL, 0, 0),
         };
         let _ = kernel::epoll_ctl(hub, op, endpoint.own_bell(), events, token);
