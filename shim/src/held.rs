@@ -54,7 +54,10 @@ impl Obligation {
             }
             Self::CallReader(endpoint) => endpoint.family().readers.leave(),
             Self::CallWriter(endpoint) => endpoint.family().writers.leave(),
-            Self::Sleeper(set) => set.leave(),
+            Self::Sleeper(set) => {
+                set.leave();
+                set.take_apart();
+            }
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
         }
