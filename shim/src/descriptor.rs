@@ -2,6 +2,7 @@
 
 use crate::endpoint::{self, Endpoint, Phase};
 use crate::kernel;
+use crate::kin::{self, Census};
 use crate::readiness::epoll::{self, Set};
 use crate::{foreign, process};
 use core::ffi::c_int;
@@ -349,15 +350,24 @@ pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
     if start <= last { kernel::close_range(start, last) } else { Ok(()) }
 }
 
-/// In a forked child. A fork that no handler announced has not raised the holders yet.
-pub fn after_fork(announced: bool) {
+/// In a forked child. A fork that no handler announced has not raised the holders yet. `comparable`: whether the parent has a
+/// number among its kin.
+pub fn after_fork(announced: bool, comparable: bool) {
     foreign::after_fork();
     endpoint::after_fork();
+    let mut census = Census::new();
+    let mut number = None;
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();
         if !announced {
             endpoint.family().raise();
         }
+        let number = *number.get_or_insert_with(|| if comparable { kin::number() } else { None });
+        if comparable && number.is_none() {
+            // Counted, but not by name.
+            return;
+        }
+        endpoint.list(number, &mut census);
     });
     for fd in own_range() {
         if word(fd).is_some_and(|word| word.load(Ordering::Relaxed) == KEPT) {
