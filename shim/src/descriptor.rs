@@ -7,6 +7,7 @@ use crate::readiness::epoll::{self, Set};
 use crate::{foreign, process};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use slipstream_protocol::Reason;
 
 /// Descriptors from here on are never watched.
 const LIMIT: usize = 1 << 20;
@@ -149,12 +150,20 @@ pub fn forget_stale(fd: c_int) {
     }
 }
 
+/// Whether libc's own stdio reads or writes what is at this number, whatever that is.
+pub fn is_standard(fd: c_int) -> bool {
+    (libc::STDIN_FILENO..=libc::STDERR_FILENO).contains(&fd)
+}
+
 /// Starts to watch a socket of TCP's.
 pub fn track(fd: c_int, phase: Phase) -> Option<&'static Endpoint> {
     let endpoint = Endpoint::found(fd, phase)?;
     if !enter(fd, Entry::Endpoint(endpoint)) {
         endpoint.close(-1).finish();
         return None;
+    }
+    if is_standard(fd) {
+        endpoint.settle(Reason::Stdio);
     }
     Some(endpoint)
 }

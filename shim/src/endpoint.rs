@@ -457,8 +457,8 @@ impl Endpoint {
     pub fn inherit(&self, listener: &Self) {
         let least = listener.family().low_water.load(Ordering::Relaxed);
         self.family().low_water.store(least, Ordering::Relaxed);
-        // Options are inherited; who gets signals is not.
-        if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal) {
+        // Options are inherited; who gets signals, and who reads it, is not.
+        if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal | Reason::Stdio) {
             self.settle(listener.reason());
         }
     }

@@ -98,7 +98,6 @@ hooks! {
     }
 }
 
-const STDERR: c_int = 2;
 const CLOSE_RANGE_UNSHARE: c_int = 2;
 const F_SETSIG: c_int = 10;
 const F_SETOWN_EX: c_int = 15;
@@ -127,8 +126,7 @@ fn copied(fd: c_int, real: impl Fn() -> c_int) -> c_int {
 fn noted(fd: c_int, copy: c_int) -> c_int {
     if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() {
         if process::owns_tables() {
-            if copy <= STDERR {
-                // It is libc's own stdio's now.
+            if descriptor::is_standard(copy) {
                 stream::leave_ring(fd, Reason::Stdio);
             }
             descriptor::duplicate(fd, copy);
