@@ -32,6 +32,8 @@ pub enum Obligation {
     Hub(c_int),
     /// A word about an epoll set that is being made, copied or closed.
     Renaming,
+    /// A descriptor that gets another meaning.
+    Changing(c_int),
 }
 
 impl Obligation {
@@ -60,6 +62,7 @@ impl Obligation {
             }
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
+            Self::Changing(fd) => descriptor::changed(fd),
         }
     }
 }

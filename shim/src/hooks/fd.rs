@@ -1,5 +1,6 @@
 //! close, dup and what else gives descriptors new meanings.
 
+use crate::held::{self, Obligation};
 use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
 use crate::kernel::{self, Errno};
@@ -147,12 +148,15 @@ fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
         way::make(copy);
     }
     let replace = || {
-        let ending = descriptor::closing(copy);
-        let result = real();
-        if let Some(ending) = ending {
-            ending.finish();
+        if !process::owns_tables() || descriptor::get(fd).or(descriptor::get(copy)).is_none() {
+            return noted(fd, real());
         }
-        noted(fd, result)
+        // What another thread sends meanwhile goes to the one connection or to the other, not past the ring of either.
+        let ending = descriptor::changing(copy);
+        let result = held::during(Obligation::Changing(copy), || noted(fd, real()));
+        descriptor::changed(copy);
+        ending.into_iter().for_each(descriptor::Ending::finish);
+        result
     };
     if descriptor::set(fd).or(descriptor::set(copy)).is_some() { foreign::renaming(replace) } else { replace() }
 }
