@@ -65,7 +65,7 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) {
     if let Some(reason) = config::disabled() {
         return endpoint.settle(reason);
     }
-    if endpoint.family().holders() != 1 {
+    if !endpoint.is_alone() {
         return;
     }
     let Some([tx, rx]) = endpoint.prefixes().and_then(Prefixes::read) else { return };
@@ -333,7 +333,7 @@ fn prepared(
     if endpoint.phase() != Phase::Offered {
         return Err(Reason::Peer);
     }
-    if endpoint.family().holders() != 1 {
+    if !endpoint.is_alone() {
         return Err(Reason::Shared);
     }
     let transport = Transport::from_wire(prepare.transport).ok_or(Reason::Hostile)?;
@@ -379,7 +379,7 @@ fn attached(endpoint: &'static Endpoint, fd: c_int, pair: u64, outbox: c_int) ->
     if outbox < 0 {
         return Err(Reason::Descriptors);
     }
-    if endpoint.family().holders() != 1 {
+    if !endpoint.is_alone() {
         return Err(Reason::Shared);
     }
     endpoint.attach(outbox, fd)
@@ -478,6 +478,11 @@ pub fn after_fork() {
     unsafe { *OWED.0.get() = None };
     hang_up();
     RETRY_NS.store(0, Ordering::Relaxed);
+}
+
+/// Whether the process makes no system calls but its own any more.
+pub fn is_silent() -> bool {
+    MUTE.load(Ordering::Relaxed)
 }
 
 /// From here on the broker hears nothing of this process but its end, and no mail is read: before a filter that may kill

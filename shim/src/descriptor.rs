@@ -2,10 +2,12 @@
 
 use crate::endpoint::{self, Endpoint, Phase};
 use crate::kernel;
+use crate::kin::{self, Census};
 use crate::readiness::epoll::{self, Set};
-use crate::{foreign, process};
+use crate::{foreign, process, thread};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use slipstream_protocol::Reason;
 
 /// Descriptors from here on are never watched.
 const LIMIT: usize = 1 << 20;
@@ -26,6 +28,10 @@ const SET: usize = 1;
 const OWN: usize = 2;
 /// The same, of one that only this process' calls keep: a forked child has no use for it.
 const KEPT: usize = 4 | OWN;
+
+/// Instead of a pointer, with the name of the thread that does it: a descriptor whose meaning is changing. Whoever uses it
+/// meanwhile waits; but for that thread's own signal handlers, to whom it is not ours.
+const CHANGING: usize = 4;
 
 /// The leaves: one word per descriptor, 0 for those that are not ours. The first is null before the constructor has run.
 static TABLE: [AtomicPtr<AtomicUsize>; LIMIT / LEAF] = [const { AtomicPtr::new(core::ptr::null_mut()) }; LIMIT / LEAF];
@@ -75,7 +81,7 @@ fn grow(at: usize) {
 }
 
 fn decode(word: usize) -> Option<Entry> {
-    if word == 0 || word & OWN != 0 {
+    if word == 0 || word & (OWN | CHANGING) != 0 {
         return None;
     }
     // SAFETY: `enter` put a reference to a value there whose memory keeps its type for ever.
@@ -112,7 +118,11 @@ pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
     let word = word(fd)?;
     loop {
         let value = word.load(Ordering::Acquire);
-        if value & (SET | OWN) != 0 || value == 0 {
+        if value & (SET | OWN | CHANGING) != 0 || value == 0 {
+            if is_changing_elsewhere(value) {
+                kernel::yield_now();
+                continue;
+            }
             return None;
         }
         if !process::is_known() {
@@ -132,6 +142,11 @@ pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
         }
         endpoint.unpin();
     }
+}
+
+/// Whether another thread is at it.
+fn is_changing_elsewhere(word: usize) -> bool {
+    word & (SET | OWN | CHANGING) == CHANGING && word >> 3 != thread::current().tid() as usize
 }
 
 /// The epoll set that a descriptor names.
@@ -172,12 +187,20 @@ pub fn forget_stale(fd: c_int) {
     }
 }
 
+/// Whether libc's own stdio reads or writes what is at this number, whatever that is.
+pub fn is_standard(fd: c_int) -> bool {
+    (libc::STDIN_FILENO..=libc::STDERR_FILENO).contains(&fd)
+}
+
 /// Starts to watch a socket of TCP's.
 pub fn track(fd: c_int, phase: Phase) -> Option<&'static Endpoint> {
     let endpoint = Endpoint::found(fd, phase)?;
     if !enter(fd, Entry::Endpoint(endpoint)) {
         endpoint.close(-1).finish();
         return None;
+    }
+    if is_standard(fd) {
+        endpoint.settle(Reason::Stdio);
     }
     Some(endpoint)
 }
@@ -383,16 +406,31 @@ pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
     if start <= last { kernel::close_range(start, last) } else { Ok(()) }
 }
 
-/// In a forked child. A fork that no handler announced has not raised the holders yet.
-pub fn after_fork(announced: bool) {
+/// In a forked child. A fork that no handler announced has not raised the holders yet. `comparable`: whether the parent has a
+/// number among its kin.
+pub fn after_fork(announced: bool, comparable: bool) {
     foreign::after_fork();
     endpoint::after_fork();
+    let mut census = Census::new();
+    let mut number = None;
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();
         if !announced {
             endpoint.family().raise();
         }
+        let number = *number.get_or_insert_with(|| if comparable { kin::number() } else { None });
+        if comparable && number.is_none() {
+            // Counted, but not by name.
+            return;
+        }
+        endpoint.list(number, &mut census);
     });
+    for fd in 0..=HIGHEST.load(Ordering::Relaxed) {
+        // Another thread of the parent's was at it: what it names here is not known.
+        if word(fd).is_some_and(|word| word.load(Ordering::Relaxed) & (SET | OWN | CHANGING) == CHANGING) {
+            disown(fd);
+        }
+    }
     for fd in own_range() {
         if word(fd).is_some_and(|word| word.load(Ordering::Relaxed) == KEPT) {
             close_own(fd);
@@ -403,14 +441,53 @@ pub fn after_fork(announced: bool) {
 
 /// Before the real close of a descriptor: what is to be finished after it.
 pub fn closing(fd: c_int) -> Option<Ending> {
-    // Most descriptors are not ours: one load.
+    while is_changing_elsewhere(word(fd)?.load(Ordering::Acquire)) {
+        kernel::yield_now();
+    }
+    // Most descriptors are not ours.
     get(fd)?;
     if !process::owns_tables() {
         return None;
     }
-    match remove(fd)? {
-        Entry::Endpoint(endpoint) => Some(Ending::Endpoint(endpoint.close(fd))),
-        Entry::Set(set) => Some(Ending::Set(set)),
+    ending(fd, remove(fd)?)
+}
+
+fn ending(fd: c_int, entry: Entry) -> Option<Ending> {
+    Some(match entry {
+        Entry::Endpoint(endpoint) => Ending::Endpoint(endpoint.close(fd)),
+        Entry::Set(set) => Ending::Set(set),
+    })
+}
+
+/// Before a descriptor gets another meaning at one stroke (dup2): who uses it meanwhile waits for [`changed`]. What is to be
+/// finished after that.
+pub fn changing(fd: c_int) -> Option<Ending> {
+    let word = word(fd)?;
+    let mark = (thread::current().tid() as usize) << 3 | CHANGING;
+    let mut known = word.load(Ordering::Acquire);
+    loop {
+        if known & OWN != 0 {
+            return None;
+        }
+        if is_changing_elsewhere(known) {
+            kernel::yield_now();
+            known = word.load(Ordering::Acquire);
+            continue;
+        }
+        match word.compare_exchange(known, mark, Ordering::SeqCst, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(now) => known = now,
+        }
+    }
+    HIGHEST.fetch_max(fd, Ordering::Relaxed);
+    ending(fd, decode(known)?)
+}
+
+/// It names what was entered for it, or nothing of ours.
+pub fn changed(fd: c_int) {
+    let mark = (thread::current().tid() as usize) << 3 | CHANGING;
+    if let Some(word) = word(fd) {
+        let _ = word.compare_exchange(mark, 0, Ordering::SeqCst, Ordering::Relaxed);
     }
 }
 

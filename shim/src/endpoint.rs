@@ -9,6 +9,7 @@ use crate::bounce::Bounce;
 use crate::counter::Counter;
 use crate::family::{self, Family};
 use crate::kernel::{self, Errno};
+use crate::kin::Census;
 use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::{epoll, set};
@@ -122,6 +123,13 @@ pub struct Endpoint {
     pub tcp_hint: AtomicU8,
     /// The peer's marks that readiness calls have seen.
     pub marks: AtomicU32,
+    /// 1 while the family has this process by its number.
+    listed: AtomicU8,
+    /// 1 once another image, which exec is about to make of this process, counts as a holder, too.
+    bequeathed: AtomicU8,
+    /// 1 once SO_LINGER is as exec's close needs it, and what it was before, in the kernel's layout.
+    lingers: AtomicU8,
+    linger: AtomicU64,
     /// 1 in a forked child until the broker knows that it holds the endpoint, too.
     inherited: AtomicU8,
     /// Guards `members`; taken inside a set's own lock.
@@ -148,7 +156,7 @@ impl Endpoint {
     pub fn found(fd: c_int, phase: Phase) -> Option<&'static Self> {
         let family = Family::found()?;
         let Some(endpoint) = ENDPOINTS.take() else {
-            family.lower();
+            family.lower(None);
             return None;
         };
         endpoint.reset(fd, family);
@@ -183,7 +191,9 @@ impl Endpoint {
         self.looked_ns.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
-        self.inherited.store(0, Ordering::Relaxed);
+        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited] {
+            word.store(0, Ordering::Relaxed);
+        }
         self.members.store(core::ptr::null_mut(), Ordering::Relaxed);
     }
 
@@ -297,6 +307,10 @@ impl Endpoint {
     /// In a forked child: the other threads are not there.
     pub fn after_fork(&self) {
         self.pins.start();
+        // Who is listed, or leaves it to another image, is the parent.
+        self.listed.store(0, Ordering::Relaxed);
+        self.bequeathed.store(0, Ordering::Relaxed);
+        self.lingers.store(0, Ordering::Relaxed);
         self.inherited.store(u8::from(self.phase() == Phase::Linked), Ordering::Relaxed);
         // The offer is the parent's. When the parent has closed its descriptor, this process may make its own.
         self.advance(Phase::Offered, Phase::Counting);
@@ -304,6 +318,28 @@ impl Endpoint {
         if self.advance(Phase::Prepared, Phase::Settled) {
             self.put_back();
         }
+    }
+
+    /// The family knows this process by its number from here on, so that it is not counted any more once it is gone. Without
+    /// a number, none of those to come is believed: they may be told by other books.
+    pub fn list(&self, number: Option<u32>, census: &mut Census) {
+        match number {
+            Some(number) if self.family().list(number, census) => self.listed.store(1, Ordering::Relaxed),
+            Some(_) => {}
+            None => self.family().close_list(),
+        }
+    }
+
+    /// Counted, but not by this number any more.
+    pub fn unlist(&self, number: u32) {
+        if self.listed.swap(0, Ordering::Relaxed) != 0 {
+            self.family().unlist(number);
+        }
+    }
+
+    /// Whether no other process holds it.
+    pub fn is_alone(&self) -> bool {
+        self.family().has_one_holder(&mut Census::new())
     }
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.
@@ -430,8 +466,8 @@ impl Endpoint {
     pub fn inherit(&self, listener: &Self) {
         let least = listener.family().low_water.load(Ordering::Relaxed);
         self.family().low_water.store(least, Ordering::Relaxed);
-        // Options are inherited; who gets signals is not.
-        if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal) {
+        // Options are inherited; who gets signals, and who reads it, is not.
+        if !matches!(listener.reason(), Reason::None | Reason::AsyncSignal | Reason::Stdio) {
             self.settle(listener.reason());
         }
     }

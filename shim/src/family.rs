@@ -1,6 +1,7 @@
 //! What all holders of an endpoint share before it has an outbox: memory that fork does not copy.
 
 use crate::kernel::Errno;
+use crate::kin::{self, Census};
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -9,8 +10,14 @@ use slipstream_ring::gate::Gate;
 /// See the module. All zero is a family of nobody.
 #[repr(C)]
 pub struct Family {
-    /// Processes that (may) have a descriptor. Raised before fork, lowered by close, never by a kill.
+    /// Processes that (may) have a descriptor. Raised before fork, lowered by close; and for those in the list, by whoever
+    /// asks once they are gone without a close.
     holders: AtomicU32,
+    /// Holders by their number among their [`kin`], each of them counted above; 0: a free place. Those that find no
+    /// place count until they close.
+    list: [AtomicU32; LISTED],
+    /// 1 once there are holders that have no number in the same books: no more are listed, and no number is believed.
+    closed: AtomicU32,
     /// Threads of all holders inside a TCP read, or inside a wait for one.
     pub readers: Gate,
     /// Threads of all holders inside a TCP write.
@@ -27,6 +34,9 @@ pub struct Family {
     held_error: AtomicI32,
     next: AtomicPtr<Family>,
 }
+
+/// How many holders are known by their number: a parent and some children.
+const LISTED: usize = 12;
 
 impl Slot for Family {
     fn next_free(&self) -> &AtomicPtr<Self> {
@@ -47,6 +57,8 @@ impl Family {
         family.shut.store(0, Ordering::Relaxed);
         family.low_water.store(1, Ordering::Relaxed);
         family.held_error.store(0, Ordering::Relaxed);
+        family.list.iter().for_each(|place| place.store(0, Ordering::Relaxed));
+        family.closed.store(0, Ordering::Relaxed);
         family.holders.store(1, Ordering::Relaxed);
         Some(family)
     }
@@ -96,8 +108,12 @@ impl Family {
         self.holders.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One holder less: a process has closed its last descriptor. Whether it was the last holder.
-    pub fn lower(&'static self) -> bool {
+    /// One holder less: a process has closed its last descriptor. `number`: how it is listed. Whether it was the last holder.
+    pub fn lower(&'static self, number: Option<u32>) -> bool {
+        if number.is_some_and(|number| !self.strike(number)) {
+            // Somebody has taken it for gone, and counted so.
+            return false;
+        }
         let last = self.holders.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             FAMILIES.give(self);
@@ -105,9 +121,57 @@ impl Family {
         last
     }
 
-    /// How many processes may hold the endpoint.
-    pub fn holders(&self) -> u32 {
-        self.holders.load(Ordering::SeqCst)
+    /// Lists a holder that is counted already. `false`: there is no place for it.
+    pub fn list(&self, number: u32, census: &mut Census) -> bool {
+        if self.closed.load(Ordering::SeqCst) != 0 {
+            return false;
+        }
+        let known = |place: &AtomicU32| place.load(Ordering::SeqCst) == number;
+        let enter = |place: &AtomicU32| place.compare_exchange(0, number, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        self.list.iter().any(known)
+            || self.list.iter().any(enter)
+            || (self.listed().any(|other| self.has_gone(other, census)) && self.list.iter().any(enter))
+    }
+
+    /// A holder goes on without being listed.
+    pub fn unlist(&self, number: u32) {
+        if !self.strike(number) {
+            self.raise();
+        }
+    }
+
+    /// There is a holder that cannot be listed by those who come.
+    pub fn close_list(&self) {
+        self.closed.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether the caller, which is a holder, is the only one. Asks the kernel after those that have not said goodbye.
+    pub fn has_one_holder(&self, census: &mut Census) -> bool {
+        let is_one = || self.holders.load(Ordering::SeqCst) == 1;
+        if is_one() || self.closed.load(Ordering::SeqCst) != 0 {
+            return is_one();
+        }
+        let me = kin::known_number();
+        // One that lives is answer enough.
+        self.listed().all(|holder| holder == me || self.has_gone(holder, census)) && is_one()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = u32> {
+        self.list.iter().map(|place| place.load(Ordering::SeqCst)).filter(|number| *number != 0)
+    }
+
+    /// Whether a holder has gone; it is not counted any more then.
+    fn has_gone(&self, number: u32, census: &mut Census) -> bool {
+        let gone = !census.lives(number);
+        if gone && self.strike(number) {
+            self.holders.fetch_sub(1, Ordering::SeqCst);
+        }
+        gone
+    }
+
+    /// Takes a number off the list. `false`: it is not there.
+    fn strike(&self, number: u32) -> bool {
+        self.list.iter().any(|place| place.compare_exchange(number, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok())
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Obligation {
     Hub(c_int),
     /// A word about an epoll set that is being made, copied or closed.
     Renaming,
+    /// A descriptor that gets another meaning.
+    Changing(c_int),
 }
 
 const _: () = assert!(size_of::<Obligation>() == 16);
@@ -55,9 +57,13 @@ impl Obligation {
             }
             Self::CallReader(endpoint) => endpoint.family().readers.leave(),
             Self::CallWriter(endpoint) => endpoint.family().writers.leave(),
-            Self::Sleeper(set) => set.leave(),
+            Self::Sleeper(set) => {
+                set.leave();
+                set.take_apart();
+            }
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
+            Self::Changing(fd) => descriptor::changed(fd),
         }
     }
 }

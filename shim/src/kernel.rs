@@ -3,7 +3,7 @@
 //! Every function returns the call's result or its error number. Pointers are the program's own (they are passed on as
 //! they came, so that the kernel judges them) or refer to the shim's live data.
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::sync::atomic::AtomicU32;
 use syscalls::{Sysno, syscall};
 
@@ -30,6 +30,10 @@ macro_rules! call {
 
 pub fn getpid() -> u32 {
     call!(getpid).unwrap_or(0) as u32
+}
+
+pub fn getppid() -> u32 {
+    call!(getppid).unwrap_or(0) as u32
 }
 
 pub fn gettid() -> u32 {
@@ -391,6 +395,42 @@ pub fn current_cpu() -> u32 {
     let mut cpu = 0u32;
     let _ = call!(getcpu, &raw mut cpu, 0usize, 0usize);
     cpu
+}
+
+/// The PID namespace of the calling process. `None` without /proc.
+pub fn pid_namespace() -> Option<u64> {
+    let mut link = [0u8; 32];
+    let len = read_link(libc::AT_FDCWD, b"/proc/self/ns/pid\0", &mut link).ok()?;
+    // As in pid:[4026531836]
+    let digits = link.get(..len)?.iter().filter(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |sum: u64, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))))
+}
+
+/// A file in memory that exec closes.
+pub fn memory_file(name: &CStr) -> Result<c_int> {
+    call!(memfd_create, name.as_ptr(), libc::MFD_CLOEXEC).map(|fd| fd as c_int)
+}
+
+fn byte_lock(byte: u32) -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: i64::from(byte),
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
+/// Locks one byte of a file for this process, if no other has it.
+pub fn lock_byte(fd: c_int, byte: u32) -> Result<()> {
+    let lock = byte_lock(byte);
+    call!(fcntl, fd, libc::F_SETLK, &raw const lock).map(drop)
+}
+
+/// Whether another process has a byte of a file locked.
+pub fn is_byte_locked(fd: c_int, byte: u32) -> bool {
+    let mut lock = byte_lock(byte);
+    call!(fcntl, fd, libc::F_GETLK, &raw mut lock).is_err() || lock.l_type != libc::F_UNLCK as i16
 }
 
 /// Whether a thread id names no thread any more.

@@ -19,6 +19,7 @@ mod held;
 pub mod hooks;
 mod hub;
 mod kernel;
+mod kin;
 mod log;
 mod path;
 mod pieces;

@@ -1,7 +1,7 @@
 //! Which process this is: the one that the tables were made in, a child that fork made of it, or a vfork child that
 //! borrows its memory.
 
-use crate::endpoint::Endpoint;
+use crate::kin::{self, Census};
 use crate::{broker, descriptor, hub, kernel, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -89,14 +89,22 @@ unsafe extern "C" fn quick_exit(_: *mut c_void) {
 /// The process exits, with whatever is open.
 pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
-        descriptor::for_each_endpoint(Endpoint::exit);
+        let mut census = Census::new();
+        descriptor::for_each_endpoint(|endpoint| endpoint.exit(&mut census));
     }
 }
 
 /// Every endpoint gets one more holder before the child exists, so that none is moved in between.
 pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
-        descriptor::for_each_endpoint(|endpoint| endpoint.family().raise());
+        let mut census = Census::new();
+        let mut number = None;
+        descriptor::for_each_endpoint(|endpoint| {
+            // Asked for once, and not without an endpoint.
+            let number = *number.get_or_insert_with(kin::number);
+            endpoint.list(number, &mut census);
+            endpoint.family().raise();
+        });
     }
 }
 
@@ -135,7 +143,7 @@ pub fn unannounced(fork: impl FnOnce() -> c_int) -> c_int {
 fn not_forked() {
     if owns_tables() {
         descriptor::for_each_endpoint(|endpoint| {
-            endpoint.family().lower();
+            endpoint.family().lower(None);
         });
     }
 }
@@ -147,14 +155,17 @@ pub unsafe extern "C" fn in_child() {
 
 fn become_child(announced: bool) {
     // SAFETY: as in `is_known`.
-    unsafe { (*KNOWN.load(Ordering::Relaxed)).store(1, Ordering::Relaxed) };
+    let was_known = unsafe { (*KNOWN.load(Ordering::Relaxed)).swap(1, Ordering::Relaxed) } != 0;
     let pid = kernel::getpid();
-    if PID.swap(pid, Ordering::Relaxed) == pid {
+    let parent = PID.swap(pid, Ordering::Relaxed);
+    // The first process of a PID namespace may be the child of another's.
+    if parent == pid && was_known {
         return;
     }
+    let comparable = kin::after_fork(parent);
     hub::forget();
     EXITING.store(0, Ordering::Relaxed);
     thread::current().forget();
     broker::after_fork();
-    descriptor::after_fork(announced);
+    descriptor::after_fork(announced, comparable);
 }

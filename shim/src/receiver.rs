@@ -380,7 +380,9 @@ fn in_empty_ring(
     let marks = link.peer_marks();
     // A call that has enough already need not know.
     let content = pieces.done() > 0 && pieces.done() >= request.goal;
-    if content || (marks == request.seen_marks && !request.look && !looks_now(endpoint)) {
+    // Once TCP has shown the end it shows it to every call: the mark may come later.
+    let look = || request.look || endpoint.ending.load(Ordering::Relaxed) != 0 || looks_now(endpoint);
+    if content || (marks == request.seen_marks && !look()) {
         return Ok(Some(Step::RingEmpty));
     }
     request.seen_marks = marks;

@@ -1,7 +1,7 @@
 //! Taking and giving back a role lock, with the system calls that the ring leaves to us.
 
 use crate::endpoint::Endpoint;
-use crate::{held, kernel, sender, thread};
+use crate::{held, kernel, kin, sender, thread};
 use slipstream_ring::Link;
 use slipstream_ring::role::{Entry, Exit, RoleLock};
 
@@ -40,7 +40,7 @@ fn contend(lock: &RoleLock, me: u32) -> Entry {
                     let deadline = kernel::timespec(kernel::now_ns() + 10_000_000);
                     let _ = kernel::futex_wait(lock.futex(), value, &deadline);
                 }
-                if kernel::is_gone(owner) && lock.take_over(owner, me) {
+                if kin::is_gone(owner) && lock.take_over(owner, me) {
                     // Whom the dead one may not have woken any more, `leave` wakes.
                     lock.note();
                     return Entry::Locked;

@@ -225,6 +225,10 @@ pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
 /// The endpoint of a descriptor, if it is one, is to stay on TCP from now on.
 pub fn leave_ring(fd: c_int, reason: Reason) {
     if let Some(endpoint) = descriptor::pin(fd) {
+        // Not connected yet: stdio keeps it, once it is.
+        if reason == Reason::Stdio && endpoint.phase() == Phase::Idle {
+            endpoint.settle(reason);
+        }
         recall::detach_now(endpoint, reason);
         endpoint.unpin();
     }

@@ -2,7 +2,7 @@
 //! sleeps meanwhile).
 
 use crate::held::{Call, Obligation};
-use crate::{kernel, process};
+use crate::{kernel, kin, process};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicIsize, Ordering};
@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicIsize, Ordering};
 /// See the module.
 #[repr(C, align(64))]
 pub struct Thread {
-    /// The thread's id, 0 before the first question.
+    /// The thread's id as others see it, 0 before the first question.
     tid: Cell<u32>,
     /// What it holds, see `held`.
     pub held: Cell<*mut Obligation>,
@@ -69,7 +69,7 @@ impl Thread {
         self.tid.set(0);
     }
 
-    /// The thread's id.
+    /// The thread's id, by which it is known in role locks.
     #[inline]
     pub fn tid(&self) -> u32 {
         let tid = self.tid.get();
@@ -77,7 +77,7 @@ impl Thread {
             return tid;
         }
         process::check();
-        let tid = kernel::gettid();
+        let tid = kin::tagged(kernel::gettid());
         self.tid.set(tid);
         tid
     }

@@ -249,7 +249,7 @@ pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
 /// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
 /// any moment; and where a sleep has become a long one. Signals are blocked all the while, so that none goes unnoticed.
 pub fn sleep_on_tcp(
-    endpoint: &Endpoint,
+    endpoint: &'static Endpoint,
     fd: c_int,
     link: &Link,
     deadline: Option<u64>,
@@ -265,8 +265,9 @@ pub fn sleep_on_tcp(
             return Ok(Woken::Look);
         }
         let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
-        let mut all = [on(fd), on(hub.fd()), on(signals)];
         loop {
+            // Its number may be another's by now.
+            let mut all = [on(endpoint.descriptor(fd)), on(hub.fd()), on(signals)];
             let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
             // Its signal is blocked, too: the thread dies below, or here if it was cancelled before.
             let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()));

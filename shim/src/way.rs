@@ -1,7 +1,7 @@
 //! The program takes a number of its own choice, at which a descriptor of the shim's stands: that one makes way.
 
 use crate::readiness::set;
-use crate::{broker, descriptor, hub};
+use crate::{broker, descriptor, hub, kin};
 use core::ffi::c_int;
 
 /// To be called before something else is put at `fd`. Whoever knows the shim's descriptor by this number learns the new
@@ -11,7 +11,7 @@ pub fn make(fd: c_int) {
         return;
     }
     let Ok(moved) = descriptor::highest(fd) else { return };
-    let mut known = broker::relocate(fd, moved) || hub::relocate(fd, moved);
+    let mut known = broker::relocate(fd, moved) || hub::relocate(fd, moved) || kin::relocate(fd, moved);
     descriptor::for_each(|number, entry| match entry {
         descriptor::Entry::Endpoint(endpoint) => known |= endpoint.relocate(fd, moved),
         descriptor::Entry::Set(set) => known |= set::relocate(set, number, fd, moved),

@@ -18,7 +18,8 @@ void alice(void)
 		TRY(close(fd));
 		/* The number is free for another connection. */
 		close(0);
-		fd = pair_up();
+		fd = joined();
+		trickle(fd);
 		say("connection %d", fd);
 		TRY(send(fd, "again", 5, 0));
 		TRY(close(fd));
@@ -40,6 +41,7 @@ void bob(void)
 	TRY(send(fd, "answer", 6, 0));
 	say_rest(fd);
 	close(fd);
-	fd = pair_up();
+	fd = joined();
+	trickle(fd);
 	say_rest(fd);
 }

@@ -1,11 +1,13 @@
 //! An endpoint's end: close, exit, shutdown, and what the last call leaves behind.
 
 use super::{ENDPOINTS, Endpoint, Phase};
+use crate::kin::{self, Census};
 use crate::readiness::{epoll, levels, set};
 use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
+use slipstream_ring::verify::Verdict;
 use slipstream_ring::{Leftover, Link};
 
 impl Endpoint {
@@ -19,13 +21,16 @@ impl Endpoint {
         }
         // While the number is nobody else's.
         epoll::forget(self);
-        let last_holder = self.family().holders() == 1;
+        self.keep_after_all_by(fd);
+        let last_holder = self.is_alone();
         if let Some(link) = self.link() {
             if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
                 if let Ok(kept) = descriptor::keep(fd) {
                     self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
                     self.kept.store(kept, Ordering::SeqCst);
+                    // Who sleeps on the number that goes is to sleep on this one.
+                    self.wake_own(link);
                 }
             } else if last_holder {
                 // The table does not know it any more.
@@ -38,16 +43,87 @@ impl Endpoint {
     }
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
-    pub fn exit(&'static self) {
-        if self.family().holders() == 1
+    pub fn exit(&'static self, census: &mut Census) {
+        self.keep_after_all();
+        let last_holder = self.family().has_one_holder(census);
+        if let (true, Some(link)) = (last_holder, self.link()) {
+            self.before_end(link);
+        }
+        // Two that go at once: one of them is the last.
+        if (self.leave_family() || last_holder)
             && let Some(link) = self.link()
         {
-            self.before_end(link);
             // The kernel tells the peer all that there is to tell: this is no death.
             let wake = link.mark_end();
             self.deliver(link, wake);
         }
-        self.family().lower();
+    }
+
+    /// This process holds it no more. Whether it was the last.
+    fn leave_family(&self) -> bool {
+        let listed = self.listed.swap(0, Ordering::Relaxed) != 0;
+        self.family().lower(listed.then(kin::known_number))
+    }
+
+    /// exec is about to put an image into this process' place that has the descriptor, but is no holder that says goodbye, or
+    /// that the kernel could be asked about: it counts for good.
+    pub fn bequeath(&self) {
+        if self.bequeathed.swap(1, Ordering::Relaxed) == 0 {
+            self.family().raise();
+        }
+    }
+
+    /// There was no exec. (One by a hook that does not come back, execl's, is noticed by the end.)
+    pub fn keep_after_all(&'static self) {
+        self.keep_after_all_by(self.descriptor(-1));
+    }
+
+    fn keep_after_all_by(&self, fd: c_int) {
+        if self.bequeathed.swap(0, Ordering::Relaxed) != 0 {
+            self.family().lower(None);
+        }
+        if self.lingers.swap(0, Ordering::Relaxed) != 0 {
+            let before = self.linger.load(Ordering::Relaxed);
+            let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &before);
+        }
+    }
+
+    pub fn is_bequeathed(&self) -> bool {
+        self.bequeathed.load(Ordering::Relaxed) != 0
+    }
+
+    /// exec is about to close this process' last descriptor, as the kernel's own close does; if it succeeds.
+    pub fn before_closing_exec(&'static self, census: &mut Census) {
+        let Some(link) = self.link() else { return };
+        if self.is_known_to_broker() {
+            broker::withdraw(self);
+            // If it does not succeed, the broker is to hear of it again.
+            self.inherited.store(1, Ordering::Relaxed);
+        }
+        if !self.family().has_one_holder(census) {
+            return;
+        }
+        if self.has_unread(link) {
+            let fd = self.descriptor(-1);
+            let mut before = 0u64;
+            if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &mut before).is_ok() {
+                self.linger.store(before, Ordering::Relaxed);
+                self.lingers.store(1, Ordering::Relaxed);
+                reset_by_close(fd);
+            }
+        }
+        let wake = link.mark_end();
+        self.deliver(link, wake);
+    }
+
+    /// Whether the broker has it in its books as this process'.
+    fn is_known_to_broker(&self) -> bool {
+        match self.phase() {
+            Phase::Offered | Phase::Prepared | Phase::Attaching => true,
+            Phase::Linked => self.inherited.load(Ordering::Relaxed) == 0,
+            Phase::Settled => self.told.load(Ordering::Relaxed) != 0,
+            Phase::Idle | Phase::Counting => false,
+        }
     }
 
     /// How many bytes that this side left in the ring are still to come again, over TCP.
@@ -61,24 +137,27 @@ impl Endpoint {
         u64::from(consumer.unread()).saturating_sub(again)
     }
 
-    /// The last descriptor is about to be closed.
-    fn before_end(&'static self, link: &Link) {
-        let fd = self.descriptor(-1);
-        let mut unread = if link.has_recalled() {
+    /// Whether bytes came that nobody has read, and of which the kernel does not know.
+    fn has_unread(&'static self, link: &Link) -> bool {
+        if link.has_recalled() {
             // What is on its way again may be for another image, or for who got the descriptor.
             !matches!(self.reason(), Reason::Passed | Reason::Exec) && self.owed(link) > 0
         } else {
             link.consumer().unread() > 0
-        };
+        }
+    }
+
+    /// The last descriptor is about to be closed.
+    fn before_end(&'static self, link: &Link) {
+        let fd = self.descriptor(-1);
+        let mut unread = self.has_unread(link);
         if !unread && !link.has_recalled() {
             // What the peer asked for once more and TCP has no room for, is lost: no silent gap.
             unread = !sender::depart(self, fd, link);
             self.stop_reading(link, fd);
         }
         if unread {
-            // Bytes that nobody read: TCP answers the close with a reset. The kernel does not know of those in the ring.
-            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-            let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+            reset_by_close(fd);
         }
     }
 
@@ -167,6 +246,12 @@ impl Endpoint {
     }
 }
 
+/// TCP answers a close with bytes unread with a reset.
+fn reset_by_close(fd: c_int) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let _ = kernel::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
 /// A close under way.
 #[must_use]
 pub struct Closing {
@@ -188,16 +273,13 @@ impl Closing {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
         }
-        let known = match endpoint.phase() {
-            Phase::Offered | Phase::Prepared | Phase::Attaching | Phase::Linked => true,
-            Phase::Settled => endpoint.told.load(Ordering::Relaxed) != 0,
-            Phase::Idle | Phase::Counting => false,
-        };
-        if known && last_holder {
+        // A pair whose other side is not there yet would be taken apart, from under the holders that are left.
+        let awaited = |link: &Link| link.verdict() == Verdict::Wait;
+        if endpoint.is_known_to_broker() && (last_holder || !endpoint.link().is_some_and(awaited)) {
             broker::withdraw(endpoint);
         }
         if !process::is_exiting() {
-            endpoint.family().lower();
+            endpoint.leave_family();
         }
         // The descriptors' own pin, last.
         endpoint.unpin();

@@ -1,18 +1,50 @@
 //! exec and what spawns: descriptors that another image inherits leave the ring first.
 
+use crate::endpoint::Endpoint;
 use crate::hooks::io::hooks;
+use crate::kin::Census;
 use crate::real::Real;
 use crate::{descriptor, kernel, process, real, recall, stream};
 use core::ffi::{c_char, c_int, c_void};
 use slipstream_protocol::Reason;
 
-/// Every endpoint that the next image would inherit goes back to TCP.
+/// Every endpoint that another image would inherit goes back to TCP.
+pub fn before_spawn() {
+    for_each_inherited(|endpoint| recall::detach_now(endpoint, Reason::Exec));
+}
+
+/// The same, before that image takes this one's place.
 pub fn before_exec() {
+    before_spawn();
+    // A vfork child's image has what its parent has.
+    if !process::owns_tables() {
+        return;
+    }
+    for_each_inherited(Endpoint::bequeath);
+    let mut census = Census::new();
+    descriptor::for_each_endpoint(|endpoint| {
+        if !endpoint.is_bequeathed() {
+            endpoint.before_closing_exec(&mut census);
+        }
+    });
+}
+
+/// exec, by `real`, which returns when it has failed.
+fn executing(real: impl FnOnce() -> c_int) -> c_int {
+    before_exec();
+    let result = real();
+    if process::owns_tables() {
+        descriptor::for_each_endpoint(Endpoint::keep_after_all);
+    }
+    result
+}
+
+fn for_each_inherited(work: impl Fn(&'static Endpoint)) {
     descriptor::for_each(|fd, entry| {
         if let descriptor::Entry::Endpoint(endpoint) = entry
             && !kernel::closes_on_exec(fd)
         {
-            recall::detach_now(endpoint, Reason::Exec);
+            work(endpoint);
         }
     });
 }
@@ -22,49 +54,43 @@ type Strings = *const *const c_char;
 hooks! {
     /// execve(2)
     fn execve(path: *const c_char, arguments: Strings, environment: Strings) -> c_int {
-        before_exec();
-        real!(fn execve(path: *const c_char, arguments: Strings, environment: Strings) -> c_int)
+        executing(|| real!(fn execve(path: *const c_char, arguments: Strings, environment: Strings) -> c_int))
     }
 
     /// execv(3)
     fn execv(path: *const c_char, arguments: Strings) -> c_int {
-        before_exec();
-        real!(fn execv(path: *const c_char, arguments: Strings) -> c_int)
+        executing(|| real!(fn execv(path: *const c_char, arguments: Strings) -> c_int))
     }
 
     /// execvp(3)
     fn execvp(path: *const c_char, arguments: Strings) -> c_int {
-        before_exec();
-        real!(fn execvp(path: *const c_char, arguments: Strings) -> c_int)
+        executing(|| real!(fn execvp(path: *const c_char, arguments: Strings) -> c_int))
     }
 
     /// execvpe(3)
     fn execvpe(path: *const c_char, arguments: Strings, environment: Strings) -> c_int {
-        before_exec();
-        real!(fn execvpe(path: *const c_char, arguments: Strings, environment: Strings) -> c_int)
+        executing(|| real!(fn execvpe(path: *const c_char, arguments: Strings, environment: Strings) -> c_int))
     }
 
     /// fexecve(3)
     fn fexecve(fd: c_int, arguments: Strings, environment: Strings) -> c_int {
-        before_exec();
-        real!(fn fexecve(fd: c_int, arguments: Strings, environment: Strings) -> c_int)
+        executing(|| real!(fn fexecve(fd: c_int, arguments: Strings, environment: Strings) -> c_int))
     }
 
     /// execveat(2)
     fn execveat(folder: c_int, path: *const c_char, arguments: Strings, environment: Strings, flags: c_int) -> c_int {
-        before_exec();
-        real!(fn execveat(folder: c_int, path: *const c_char, arguments: Strings, environment: Strings, flags: c_int) -> c_int)
+        executing(|| real!(fn execveat(folder: c_int, path: *const c_char, arguments: Strings, environment: Strings, flags: c_int) -> c_int))
     }
 
     /// posix_spawn(3)
     fn posix_spawn(pid: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, arguments: Strings, environment: Strings) -> c_int {
-        before_exec();
+        before_spawn();
         real!(fn posix_spawn(pid: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, arguments: Strings, environment: Strings) -> c_int)
     }
 
     /// posix_spawnp(3)
     fn posix_spawnp(pid: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, arguments: Strings, environment: Strings) -> c_int {
-        before_exec();
+        before_spawn();
         real!(fn posix_spawnp(pid: *mut c_int, path: *const c_char, actions: *const c_void, attributes: *const c_void, arguments: Strings, environment: Strings) -> c_int)
     }
 
@@ -89,7 +115,7 @@ hooks! {
 
     /// system(3)
     fn system(command: *const c_char) -> c_int {
-        before_exec();
+        before_spawn();
         real!(fn system(command: *const c_char) -> c_int)
     }
 }

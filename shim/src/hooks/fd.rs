@@ -1,5 +1,6 @@
 //! close, dup and what else gives descriptors new meanings.
 
+use crate::held::{self, Obligation};
 use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
 use crate::kernel::{self, Errno};
@@ -98,7 +99,6 @@ hooks! {
     }
 }
 
-const STDERR: c_int = 2;
 const CLOSE_RANGE_UNSHARE: c_int = 2;
 const F_SETSIG: c_int = 10;
 const F_SETOWN_EX: c_int = 15;
@@ -127,8 +127,7 @@ fn copied(fd: c_int, real: impl Fn() -> c_int) -> c_int {
 fn noted(fd: c_int, copy: c_int) -> c_int {
     if copy >= 0 && descriptor::get(fd).or(descriptor::get(copy)).is_some() {
         if process::owns_tables() {
-            if copy <= STDERR {
-                // It is libc's own stdio's now.
+            if descriptor::is_standard(copy) {
                 stream::leave_ring(fd, Reason::Stdio);
             }
             descriptor::duplicate(fd, copy);
@@ -154,12 +153,15 @@ fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
         way::make(copy);
     }
     let replace = || {
-        let ending = descriptor::closing(copy);
-        let result = real();
-        if let Some(ending) = ending {
-            ending.finish();
+        if !process::owns_tables() || descriptor::get(fd).or(descriptor::get(copy)).is_none() {
+            return noted(fd, real());
         }
-        noted(fd, result)
+        // What another thread sends meanwhile goes to the one connection or to the other, not past the ring of either.
+        let ending = descriptor::changing(copy);
+        let result = held::during(Obligation::Changing(copy), || noted(fd, real()));
+        descriptor::changed(copy);
+        ending.into_iter().for_each(descriptor::Ending::finish);
+        result
     };
     if descriptor::set(fd).or(descriptor::set(copy)).is_some() { foreign::renaming(replace) } else { replace() }
 }

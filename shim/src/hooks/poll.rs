@@ -96,17 +96,15 @@ unsafe fn epoll_with(
     set.enter();
     let count = held::during(Obligation::Sleeper(set), real);
     set.leave();
-    if count <= 0 || !set.has_hub() {
-        return count;
-    }
+    let moved = count > 0 && set.has_hub();
     // A member has moved while we slept: the hub's event is not the program's.
-    match set.filter(found, count as usize, taken_over) {
-        0 => {
-            let left = deadline.map_or(timeout, |deadline| Some(deadline.saturating_sub(kernel::now_ns())));
-            int(epoll::wait(set, epoll, found, left, mask))
-        }
-        kept => kept as c_int,
+    let kept = if moved { set.filter(found, count as usize, taken_over) as c_int } else { count };
+    if moved && kept == 0 {
+        let left = deadline.map_or(timeout, |deadline| Some(deadline.saturating_sub(kernel::now_ns())));
+        return int(epoll::wait(set, epoll, found, left, mask));
     }
+    set.take_apart();
+    kept
 }
 
 fn milliseconds(timeout: c_int) -> Option<u64> {

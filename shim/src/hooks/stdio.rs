@@ -114,7 +114,7 @@ hooks! {
 
     /// popen(3)
     fn popen(command: *const c_char, mode: *const c_char) -> File {
-        common::exec::before_exec();
+        common::exec::before_spawn();
         pointer!(c"popen", (command: *const c_char, mode: *const c_char))
     }
 

@@ -703,6 +703,7 @@ fn wait_blocked(
             Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {}
             result => {
                 set.leave_to_sleepers();
+                set.take_apart();
                 return result;
             }
         }

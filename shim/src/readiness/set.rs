@@ -91,6 +91,8 @@ pub struct Set {
     pub(crate) hot: AtomicPtr<Member>,
     /// Threads inside the kernel's wait.
     pub(crate) sleepers: AtomicU32,
+    /// 1 once its last descriptor is closed, 2 once it is taken apart: those who wait in it still hear of its members.
+    closed: AtomicU32,
     /// 1 in a forked child: the kernel's sets are the parent's too, and their registrations the parent's to change.
     pub(crate) inherited: AtomicU32,
     /// 1 once it is watched as a descriptor itself (by another set, by poll) or used by a second process: then nobody may
@@ -225,7 +227,7 @@ impl Set {
         set.hub.store(-1, Ordering::Relaxed);
         set.managed.store(0, Ordering::Relaxed);
         set.hot.store(core::ptr::null_mut(), Ordering::Relaxed);
-        for word in [&set.sleepers, &set.inherited, &set.foreign, &set.recalled] {
+        for word in [&set.sleepers, &set.closed, &set.inherited, &set.foreign, &set.recalled] {
             word.store(0, Ordering::Relaxed);
         }
         Some(set)
@@ -237,7 +239,19 @@ impl Set {
 
     /// One descriptor less.
     pub fn release(&'static self) {
-        if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
+        if self.refs.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.closed.store(1, Ordering::SeqCst);
+            self.take_apart();
+        }
+    }
+
+    /// The end of a closed set, unless there is a sleeper left to do this: to be called after a wait, when its outcome is
+    /// known.
+    pub fn take_apart(&'static self) {
+        if self.closed.load(Ordering::SeqCst) != 1
+            || self.sleepers.load(Ordering::SeqCst) != 0
+            || self.closed.swap(2, Ordering::SeqCst) != 1
+        {
             return;
         }
         descriptor::for_each_endpoint(|endpoint| {
