@@ -229,6 +229,10 @@ pub fn leave_ring(fd: c_int, reason: Reason) {
         if reason == Reason::Stdio && endpoint.phase() == Phase::Idle {
             endpoint.settle(reason);
         }
+        if reason == Reason::Passed {
+            // Whoever gets it is a holder of whom nothing more is heard.
+            endpoint.family().raise();
+        }
         recall::detach_now(endpoint, reason);
         endpoint.unpin();
     }

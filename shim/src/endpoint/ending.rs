@@ -103,7 +103,7 @@ impl Endpoint {
         if !self.family().has_one_holder(census) {
             return;
         }
-        if self.has_unread(link) {
+        if !link.has_recalled() && self.has_unread(link) {
             let fd = self.descriptor(-1);
             let mut before = 0u64;
             if kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &mut before).is_ok() {
