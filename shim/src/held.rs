@@ -33,6 +33,8 @@ pub enum Obligation {
     Renaming,
     /// A descriptor that gets another meaning.
     Changing(c_int),
+    /// So many, in pages of their own.
+    Many(*const Self, u32),
 }
 
 const _: () = assert!(size_of::<Obligation>() == 16);
@@ -63,6 +65,11 @@ impl Obligation {
             }
             Self::Hub(fd) => Hub::taken(fd).give(),
             Self::Renaming => foreign::renamed(),
+            Self::Many(first, len) => {
+                // SAFETY: `apart` has written so many there.
+                let all = unsafe { core::slice::from_raw_parts(first, len as usize) };
+                all.iter().for_each(|obligation| obligation.settle());
+            }
             Self::Changing(fd) => descriptor::changed(fd),
         }
     }
@@ -115,29 +122,47 @@ pub fn during<T>(obligation: Obligation, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs `work` with the obligations that `made` makes; all are given back when it returns. `None`: too many.
-pub fn with_many<T>(made: impl Iterator<Item = Obligation>, work: impl FnOnce(&[Obligation]) -> T) -> Option<T> {
-    let (base, count) = push(here(), 0)?;
+/// Runs `work` with the obligations that `made` makes, at most `most`; all are given back when it returns. `None` without
+/// memory.
+pub fn with_many<T>(
+    most: usize,
+    made: impl Iterator<Item = Obligation>,
+    work: impl FnOnce(&[Obligation]) -> T,
+) -> Option<T> {
+    let Some((base, count)) = push(here(), most) else { return apart(most, made, work) };
     let thread = thread::current();
     let mut len = 0;
-    let mut fits = true;
-    for obligation in made {
-        fits = count + len < ROOM;
-        if !fits {
-            obligation.settle();
-            break;
-        }
-        // SAFETY: within this thread's room.
+    for obligation in made.take(most) {
+        // SAFETY: within this thread's room, as `push` has seen.
         unsafe { base.add(count + len).write(obligation) };
         len += 1;
         thread.held_count.set(count + len);
     }
     // SAFETY: written just above; signal handlers push behind them.
     let held = unsafe { core::slice::from_raw_parts(base.add(count), len) };
-    let result = fits.then(|| work(held));
+    let result = work(held);
     thread.held_count.set(count - 1);
     held.iter().for_each(|obligation| obligation.settle());
-    result
+    Some(result)
+}
+
+/// As [`with_many`], in pages of their own: for long arrays, and threads at their end.
+#[cold]
+fn apart<T>(most: usize, made: impl Iterator<Item = Obligation>, work: impl FnOnce(&[Obligation]) -> T) -> Option<T> {
+    let bytes = most.max(1) * size_of::<Obligation>();
+    let base = kernel::map_anonymous(bytes, false).ok()?.cast::<Obligation>();
+    let mut len = 0;
+    for obligation in made.take(most) {
+        // SAFETY: within the pages just mapped.
+        unsafe { base.add(len).write(obligation) };
+        len += 1;
+    }
+    let many = Obligation::Many(base, len as u32);
+    // SAFETY: written just above, and there until `many` is settled.
+    let result = during(many, || work(unsafe { core::slice::from_raw_parts(base, len) }));
+    many.settle();
+    kernel::unmap(base.cast(), bytes);
+    Some(result)
 }
 
 /// A call on an endpoint, on the stack: the innermost one of a thread leads to those around it.

@@ -172,11 +172,9 @@ fn receive_patiently(
         if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
             return Err(endpoint.fail(fd));
         }
-        // With part of it done any signal ends the call, whatever its handler says of restarting.
-        let part = pieces.done() > 0 || empty.peek.is_some();
         let waited = match over {
             Some(errno) => Err(errno),
-            None => patience.wait(endpoint, fd, link, &empty, request.seen_marks, part),
+            None => patience.wait(endpoint, fd, link, &empty, request.seen_marks, (pieces.done(), goal)),
         };
         match waited {
             Ok(woken) => {
@@ -587,13 +585,19 @@ impl Patience {
         link: &Link,
         empty: &Empty,
         seen_marks: u32,
-        strict: bool,
+        (done, goal): (usize, usize),
     ) -> Result<Woken, Errno> {
         self.unblock();
+        // With part of it done any signal ends the call, whatever its handler says of restarting.
+        let strict = done > 0 || empty.peek.is_some();
+        // Nobody is woken for less than SO_RCVLOWAT, however little is asked for. A part that was taken before (the carrier
+        // changed) counts.
+        let low_water = endpoint.low_water(link);
+        let least = if done > 0 { low_water.min((goal - done) as u32) } else { low_water };
+        let part_of_few = done > 0 && low_water > 1;
         let found = || {
             let (more, marks) = match &empty.peek {
-                // Nobody is woken for less than SO_RCVLOWAT, however little is asked for.
-                None => (link.consumer().glance_for(endpoint.low_water(link)), seen_marks),
+                None => (link.consumer().glance_for(least), seen_marks),
                 Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
             };
             more || link.peer_marks() != marks
@@ -616,7 +620,14 @@ impl Patience {
         }
         endpoint.adopt();
         let fd = endpoint.descriptor(fd);
-        let too_few = || empty.peek.is_none() && link.consumer().glance() && !found() && !tcp::is_ending(fd);
+        let too_few = || {
+            least > 1
+                && empty.peek.is_none()
+                && !levels::has_bytes(endpoint, link, fd)
+                && kernel::poll_now(fd, libc::POLLIN | libc::POLLRDHUP) == 0
+        };
+        // With a part of them TCP does not tell of the rest.
+        let tick = if part_of_few { NAP } else { wait::TICK };
         held::during(Obligation::Call(endpoint), || {
             loop {
                 let mut woken = Woken::Tick;
@@ -624,13 +635,13 @@ impl Patience {
                     woken = wait::sleep(link, Sleep::Data, deadline(), NAP, found)?;
                 }
                 if woken == Woken::Tick {
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), found) {
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, found) {
                         // Without the descriptors for it naps must do.
                         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => Woken::Tick,
                         slept => slept?,
                     };
                 }
-                if !too_few() {
+                if part_of_few || !too_few() {
                     return Ok(woken);
                 }
             }

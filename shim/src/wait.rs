@@ -16,7 +16,7 @@ use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
 
 /// How often a sleeper looks by itself: for what a holder published that died before it could wake anyone.
-const TICK: u64 = 1_000_000_000;
+pub const TICK: u64 = 1_000_000_000;
 /// The spin before any thought of signals: about what a system call would take.
 const SHORT: u32 = 24;
 /// `SLIPSTREAM_SPIN_US=auto`, in ns.
@@ -253,6 +253,7 @@ pub fn sleep_on_tcp(
     fd: c_int,
     link: &Link,
     deadline: Option<u64>,
+    tick: u64,
     found: impl Fn() -> bool,
 ) -> Result<Woken, Errno> {
     let hub = Hub::take()?;
@@ -268,14 +269,15 @@ pub fn sleep_on_tcp(
         loop {
             // Its number may be another's by now.
             let mut all = [on(endpoint.descriptor(fd)), on(hub.fd()), on(signals)];
-            let wait = deadline.map_or(TICK, |deadline| deadline.saturating_sub(kernel::now_ns()).min(TICK));
+            let wait = deadline.map_or(tick, |deadline| deadline.saturating_sub(kernel::now_ns()).min(tick));
             // Its signal is blocked, too: the thread dies below, or here if it was cancelled before.
             let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()));
             match slept {
                 Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
                     return Err(Errno(libc::EAGAIN));
                 }
-                Ok(0) if !found() => {}
+                Ok(0) if tick == TICK && !found() => {}
+                Ok(0) => return Ok(Woken::Tick),
                 // A signal alone is no reason to look: what its handler means for the call is decided below.
                 Ok(n) if n > 0 && all[0].revents == 0 && all[1].revents == 0 => return Ok(Woken::Tick),
                 Ok(_) => return Ok(Woken::Look),

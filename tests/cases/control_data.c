@@ -3,6 +3,31 @@
 
 static char in[1000];
 
+/* The kernel turns its clock on by and by. */
+static void clock_is_on(void)
+{
+	struct sockaddr_in self = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof self;
+	int udp = MUST(socket(AF_INET, SOCK_DGRAM, 0)), on = 1;
+	MUST(bind(udp, (void *)&self, sizeof self));
+	MUST(getsockname(udp, (void *)&self, &size));
+	MUST(setsockopt(udp, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on));
+	struct timespec sent, stamp = {0};
+	do {
+		char room[CMSG_SPACE(sizeof stamp)] = "";
+		struct msghdr message = {.msg_control = room, .msg_controllen = sizeof room};
+		nap_ms(10);
+		clock_gettime(CLOCK_REALTIME, &sent);
+		MUST(sendto(udp, "", 0, 0, (void *)&self, sizeof self));
+		nap_ms(10); /* a stamp made at the look would be later than that */
+		MUST(recvmsg(udp, &message, 0));
+		struct cmsghdr *data = CMSG_FIRSTHDR(&message);
+		if (data)
+			memcpy(&stamp, CMSG_DATA(data), sizeof stamp);
+	} while ((stamp.tv_sec - sent.tv_sec) * 1000000000L + stamp.tv_nsec - sent.tv_nsec > 9000000L);
+	MUST(close(udp));
+}
+
 void alice(void)
 {
 	int fd = pair_up();
@@ -45,7 +70,7 @@ void bob(void)
 	TRY(recvmsg(fd, &message, MSG_ERRQUEUE));
 	say("flags %#x", message.msg_flags & ~MSG_ERRQUEUE);
 	TRY(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on));
-	nap_ms(100); /* the kernel turns its clock on by and by */
+	clock_is_on();
 	meet();
 	meet();
 	settle_readable(fd, 5);

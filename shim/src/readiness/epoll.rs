@@ -45,6 +45,10 @@ pub fn control(
         // Bytes may be left in the ring: then the shim serves it until they are read.
         recall::detach(endpoint, Reason::EpollForeign);
     }
+    if endpoint.link().is_some_and(|link| link.has_recalled()) {
+        // Perhaps by another holder: the kernel is to know its registrations again.
+        release(endpoint);
+    }
     let mut unserved = false;
     let result = set.locked(|| {
         if in_ring(endpoint)

@@ -21,6 +21,9 @@ use slipstream_ring::wait::Sleep;
 /// Arrays up to this length are served from the stack, longer ones from pages of their own.
 const ON_STACK: usize = 32;
 
+/// So many descriptors of an array may become connections while it is looked at; more are for the kernel.
+const SPARE: usize = 8;
+
 /// A sleep without the doorbells, in ns.
 const NAP: u64 = 10_000_000;
 
@@ -82,7 +85,9 @@ pub fn run(polls: &mut [libc::pollfd], timeout: Option<u64>, mask: Option<u64>, 
     let array = polls.as_ptr();
     // SAFETY: within the array, which nobody changes while the guests are invited.
     let invited = (0..polls.len()).filter_map(|i| invite(i, unsafe { (*array.add(i)).fd }));
-    held::with_many(invited, |guests| {
+    // Most of an array may be strangers'.
+    let watched = polls.iter().filter(|poll| stream::is_watched(poll.fd)).count() + SPARE;
+    held::with_many(watched, invited, |guests| {
         if guests.iter().any(|guest| link_of(guest).is_some()) {
             Served::Here(wait(polls, guests, timeout, mask))
         } else {
