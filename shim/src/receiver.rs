@@ -181,9 +181,9 @@ fn receive_patiently(
                 request.look = empty.on_tcp || woken == Woken::Tick;
                 over = (woken == Woken::Last).then_some(Errno(libc::EINTR));
             }
-            // Fewer bytes than it was to be woken for.
+            // There may be fewer bytes than it was to be woken for.
             Err(errno @ Errno(libc::EINTR | libc::EAGAIN))
-                if over.is_none() && empty.peek.is_none() && link.consumer().glance() =>
+                if over.is_none() && empty.peek.is_none() && endpoint.low_water(link) > 1 =>
             {
                 over = Some(errno);
             }

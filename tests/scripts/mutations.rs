@@ -156,8 +156,8 @@ const LIST: &[Mutation] = &[
     plant(
         "exec-keeps-the-ring",
         "shim/src/hooks/exec.rs",
-        "            recall::detach_now(endpoint, Reason::Exec);",
-        "            let _ = (endpoint, Reason::Exec);",
+        "for_each_inherited(|endpoint| recall::detach_now(endpoint, Reason::Exec));",
+        "for_each_inherited(|endpoint| drop((endpoint, recall::detach_now, Reason::Exec)));",
     ),
 ];
 
