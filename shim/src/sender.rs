@@ -189,7 +189,8 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
 /// Nagle algorithm may wait for that.
 fn acknowledge(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
     let taken = link.consumer().taken();
-    if endpoint.acknowledged.swap(taken, Ordering::Relaxed) != taken {
+    if endpoint.acknowledged.load(Ordering::Relaxed) != taken {
+        endpoint.acknowledged.store(taken, Ordering::Relaxed);
         tcp::acknowledge(endpoint.descriptor(fd));
     }
 }
