@@ -28,6 +28,7 @@ async fn main() -> std::io::Result<()> {
 
 /// Echoes frames of a length and so many bytes; the length 0 asks for the large answer.
 async fn serve(stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let (from, mut to) = stream.into_split();
     let mut from = BufReader::new(from);
     while let Ok(len) = from.read_u32().await {
@@ -44,7 +45,7 @@ async fn serve(stream: TcpStream) -> std::io::Result<()> {
 }
 
 async fn ask(port: u16) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let mut stream = connect(port).await?;
     echo(&mut stream, 500, 64).await?;
     for round in 0..3 {
         stream.write_u32(0).await?;
@@ -62,7 +63,7 @@ async fn ask(port: u16) -> std::io::Result<()> {
     }
     let many = (0..MANY).map(|i| {
         tokio::spawn(async move {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            let mut stream = connect(port).await?;
             echo(&mut stream, 200, 100 * (i + 1)).await?;
             stream.write_all(&[0; 2]).await?;
             // Half a length: the server hears of the end in the middle of it.
@@ -82,6 +83,13 @@ async fn ask(port: u16) -> std::io::Result<()> {
     echo(&mut stream, 100, 5000).await?;
     println!("after time-outs");
     Ok(())
+}
+
+async fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    // Two writes a frame.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn echo(stream: &mut TcpStream, rounds: usize, size: usize) -> std::io::Result<()> {
