@@ -6,6 +6,7 @@
 //! | `FILE.script…` | these, and shows what each step did |
 //! | `--seeds A..B` | these seeds |
 //! | `--mutations [NAME…]` | fixed seeds against shims with planted bugs, each of which must be found (mutations.rs) |
+//! | `--fresh N` | fresh seeds for N seconds; up to two finds are told and saved, and do not fail the run |
 //! | `--minutes N` | fresh seeds for so long; each find is shrunk, saved and told, and it goes on; one that in five more plays is none does not fail the run |
 //!
 //! `cargo test -p slipstream-tests --test scripts -- ARGUMENTS`. What is found is written to the target's folder
@@ -35,6 +36,10 @@ const BATCH: u64 = 50;
 /// Played in every run.
 const FIXED: std::ops::Range<u64> = 0..400;
 
+/// There is still a find in some ten thousand scripts (docs/compatibility.md, known gaps): so many in a short run are told.
+/// What somebody has just broken differs more often.
+const TOLERATED: usize = 2;
+
 /// What came of a run.
 #[derive(Debug, Default)]
 struct Tally {
@@ -42,6 +47,8 @@ struct Tally {
     steps: u64,
     varied: u64,
     found: Vec<PathBuf>,
+    /// So many finds do not fail the run.
+    tolerated: usize,
     /// Of fresh seeds, those that differed once and in five more plays did not.
     once: Vec<PathBuf>,
 }
@@ -89,6 +96,12 @@ fn run(arguments: &[String]) -> Result<bool, String> {
             let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
             return Ok(until_found(&mut engine, number(from)?..number(to)?));
         }
+        ["--fresh", seconds] => {
+            let seconds: u64 = seconds.parse().map_err(|_| "--fresh SECONDS")?;
+            let fresh = fresh();
+            seeds(&mut engine, fresh..u64::MAX, &mut tally, Some(begun + Duration::from_secs(seconds)));
+            tally.tolerated = TOLERATED;
+        }
         ["--minutes", minutes] => {
             let minutes: u64 = minutes.parse().map_err(|_| "--minutes N")?;
             let fresh = fresh();
@@ -99,7 +112,11 @@ fn run(arguments: &[String]) -> Result<bool, String> {
                 file(&mut engine, Path::new(name), &mut tally, true)?;
             }
         }
-        _ => return Err("arguments: none, FILE.script…, --seeds A..B, --minutes N or --mutations [NAME…]".to_owned()),
+        _ => {
+            return Err(
+                "arguments: none, FILE.script…, --seeds A..B, --fresh N, --minutes N or --mutations [NAME…]".to_owned()
+            );
+        }
     }
     finish(&mut engine, &tally, begun)
 }
@@ -222,7 +239,7 @@ fn save(name: &str, mode: &str, steps: &[script::Step], settings: Settings, repo
 /// Whether all was equal, and whether it was worth anything: most connections have moved.
 fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, String> {
     engine.renew();
-    let mut good = tally.found.is_empty();
+    let mut good = tally.found.len() <= tally.tolerated;
     let rate = tally.played as f64 / begun.elapsed().as_secs_f64();
     println!(
         "{} scripts of {} steps in {:.0} s ({rate:.1} a second): {} differ, {} vary over plain TCP",
