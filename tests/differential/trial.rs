@@ -166,7 +166,8 @@ fn perform(case: &Case, kind: Kind) -> Result<String, String> {
         }
         // On a loaded machine the end may come before the reason is asked for.
         if let Some((reason, all)) = case.stays().filter(|_| waits)
-            && (totals.reason(reason) + totals.reason("gone") == 0 || (all && totals.moved_bytes > 0))
+            && (totals.reason(reason) + if all { totals.reason("gone") } else { 0 } == 0
+                || (all && totals.moved_bytes > 0))
         {
             return Err(format!("to stay on TCP for '{reason}', yet: {totals:#?}\n{said}"));
         }
