@@ -8,13 +8,14 @@ pub use ending::Closing;
 use crate::bounce::Bounce;
 use crate::counter::Counter;
 use crate::family::{self, Family};
+use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::kin::Census;
 use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::{epoll, set};
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor};
+use crate::{broker, config, descriptor, process};
 use attach::Mapping;
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -357,7 +358,30 @@ impl Endpoint {
             return fd;
         }
         let kept = self.kept.load(Ordering::SeqCst);
-        if kept >= 0 { kept } else { self.any_descriptor().unwrap_or(-1) }
+        match () {
+            () if kept >= 0 => kept,
+            // Of `with_descriptor`.
+            () if descriptor::is_own(fd) => fd,
+            () => self.any_descriptor().unwrap_or(-1),
+        }
+    }
+
+    /// Runs `work` with a descriptor of this endpoint that no other thread closes meanwhile.
+    pub fn with_descriptor<T>(&'static self, work: impl FnOnce(c_int) -> T) -> T {
+        loop {
+            let fd = self.descriptor(-1);
+            if !process::owns_tables() {
+                return work(fd);
+            }
+            let Ok(copy) = descriptor::keep(fd) else { return work(fd) };
+            // Whoever closes one takes it out of the table first: what is there still, was there when it was copied.
+            if self.kept.load(Ordering::SeqCst) == fd || descriptor::is(fd, self) {
+                let result = held::during(Obligation::Copy(copy), || work(copy));
+                descriptor::close_own(copy);
+                return result;
+            }
+            descriptor::close_own(copy);
+        }
     }
 
     /// Any descriptor of this process that names it.
@@ -379,17 +403,20 @@ impl Endpoint {
 
     /// As [`Endpoint::settle`], without a word to the broker. Whether it has an offer, and so is owed one.
     pub fn give_up(&self, reason: Reason) -> bool {
-        let phase = self.phase();
-        if matches!(phase, Phase::Linked | Phase::Settled) {
-            return false;
-        }
-        let offered = matches!(phase, Phase::Offered | Phase::Prepared | Phase::Attaching);
-        if offered {
-            // Before another thread's call finds it settled, and tells the broker what it knows already.
-            self.told.store(1, Ordering::Relaxed);
-        }
-        let settled = self.advance(phase, Phase::Settled);
-        if settled {
+        loop {
+            let phase = self.phase();
+            if matches!(phase, Phase::Linked | Phase::Settled) {
+                return false;
+            }
+            let offered = matches!(phase, Phase::Offered | Phase::Prepared | Phase::Attaching);
+            if offered {
+                // Before another thread's call finds it settled, and tells the broker what it knows already.
+                self.told.store(1, Ordering::Relaxed);
+            }
+            if !self.advance(phase, Phase::Settled) {
+                // Another thread has moved it on.
+                continue;
+            }
             self.reason.store(reason as u16, Ordering::Relaxed);
             log::say(Level::Info, |line| {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
@@ -398,8 +425,8 @@ impl Endpoint {
             if phase == Phase::Prepared {
                 self.put_back();
             }
+            return offered;
         }
-        settled && offered
     }
 
     /// A call on an endpoint that stays on TCP: after as many as would have made an offer the status is to say why.

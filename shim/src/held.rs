@@ -29,6 +29,8 @@ pub enum Obligation {
     Sleeper(&'static Set),
     /// The thread's hub.
     Hub(c_int),
+    /// A copy of a descriptor.
+    Copy(c_int),
     /// A word about an epoll set that is being made, copied or closed.
     Renaming,
     /// A descriptor that gets another meaning.
@@ -64,6 +66,7 @@ impl Obligation {
                 set.take_apart();
             }
             Self::Hub(fd) => Hub::taken(fd).give(),
+            Self::Copy(fd) => descriptor::close_own(fd),
             Self::Renaming => foreign::renamed(),
             Self::Many(first, len) => {
                 // SAFETY: `apart` has written so many there.

@@ -24,10 +24,11 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
     match endpoint.link() {
         Some(link) if link.consumer().unread() > 0 => {
             endpoint.retire(reason);
-            let fd = endpoint.any_descriptor().unwrap_or(-1);
-            if !sender::depart(endpoint, fd, link) {
-                endpoint.fail(fd);
-            }
+            endpoint.with_descriptor(|fd| {
+                if !sender::depart(endpoint, fd, link) {
+                    endpoint.fail(fd);
+                }
+            });
             // Whoever sleeps on it is to find it ready.
             endpoint.wake_own(link);
         }
@@ -37,33 +38,39 @@ pub fn detach(endpoint: &'static Endpoint, reason: Reason) {
 
 /// From here on the endpoint is the kernel's alone, in all its holders; the peer sends again what is unread.
 pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
-    let Some(link) = endpoint.link() else {
-        if endpoint.phase() != Phase::Idle {
-            endpoint.settle(reason);
+    if endpoint.phase() != Phase::Idle {
+        // What another thread is just attaching is linked in the end, or settled.
+        endpoint.settle(reason);
+    }
+    let Some(link) = endpoint.link() else { return };
+    endpoint.with_descriptor(|fd| {
+        let mut lost = !sender::depart(endpoint, fd, link);
+        if !link.has_recalled() {
+            lost |= !recall(endpoint, fd, link);
         }
-        return;
-    };
-    let fd = endpoint.any_descriptor().unwrap_or(-1);
-    let mut lost = !sender::depart(endpoint, fd, link);
-    if !link.has_recalled() {
-        let mask = kernel::block_signals();
-        let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
-        // The mark before the word that the ring is not to be used: who goes back for that sees it, too.
-        let wake = link.recall();
-        endpoint.deliver(link, wake);
-        endpoint.wake_own(link);
-        lost |= !make_way(endpoint, fd, link);
-        roles::leave_receiving(endpoint, link, rx);
-        roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
-        kernel::restore_signals(mask);
-    }
-    endpoint.retire(reason);
-    epoll::release(endpoint);
-    if lost {
-        // The sender went back a moment earlier, or is no more: what it left in the ring came before what is on TCP already,
-        // and can no longer be put in order for a reader that is not us. Better no stream than a wrong one.
-        endpoint.fail(fd);
-    }
+        endpoint.retire(reason);
+        epoll::release(endpoint);
+        if lost {
+            // The sender went back a moment earlier, or is no more: what it left in the ring came before what is on TCP
+            // already, and can no longer be put in order for a reader that is not us. Better no stream than a wrong one.
+            endpoint.fail(fd);
+        }
+    });
+}
+
+/// `false`: what is unread in the ring will not come.
+fn recall(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    let mask = kernel::block_signals();
+    let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
+    // The mark before the word that the ring is not to be used: who goes back for that sees it, too.
+    let wake = link.recall();
+    endpoint.deliver(link, wake);
+    endpoint.wake_own(link);
+    let done = make_way(endpoint, fd, link);
+    roles::leave_receiving(endpoint, link, rx);
+    roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
+    kernel::restore_signals(mask);
+    done
 }
 
 /// Puts TCP in order for a reader that is not us: what the sender left there for us, and we have read from the ring, is

@@ -151,7 +151,8 @@ impl Endpoint {
     /// Notes how much was read from TCP so far, while the kernel's count is exact: no one is inside a read.
     fn take_stock(&'static self, link: &Link) -> bool {
         let entry = roles::enter(link.rx_lock());
-        let consumed = self.any_descriptor().and_then(|fd| tcp::consumed(fd, None));
+        // Not by one that another thread closes: its number may be another's.
+        let consumed = self.with_descriptor(|fd| tcp::consumed(fd, None));
         if let Some(consumed) = consumed {
             link.consumer().note_taken(consumed);
         }
