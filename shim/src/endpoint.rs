@@ -370,10 +370,14 @@ impl Endpoint {
     pub fn with_descriptor<T>(&'static self, work: impl FnOnce(c_int) -> T) -> T {
         loop {
             let fd = self.descriptor(-1);
-            if !process::owns_tables() {
+            if fd < 0 || !process::owns_tables() {
                 return work(fd);
             }
-            let Ok(copy) = descriptor::keep(fd) else { return work(fd) };
+            let copy = match descriptor::keep(fd) {
+                Ok(copy) => copy,
+                Err(Errno(libc::EBADF)) if !descriptor::is(fd, self) => continue,
+                Err(_) => return work(fd),
+            };
             // Whoever closes one takes it out of the table first: what is there still, was there when it was copied.
             if self.kept.load(Ordering::SeqCst) == fd || descriptor::is(fd, self) {
                 let result = held::during(Obligation::Copy(copy), || work(copy));
