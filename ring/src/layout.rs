@@ -41,7 +41,7 @@ pub const fn is_capacity(capacity: u32) -> bool {
     capacity.is_power_of_two() && capacity >= MIN_CAPACITY && capacity <= MAX_CAPACITY
 }
 
-/// Mark: this side will send no more (shutdown, close). A hint to look at TCP, never believed.
+/// Mark: this side will send no more (shutdown, close); set before TCP's FIN. A hint to look at TCP, never believed.
 pub const MARK_END: u32 = 1;
 /// Mark, made by the broker for the dead: every process that held this endpoint has ended.
 pub const MARK_GONE: u32 = 2;

@@ -137,8 +137,9 @@ impl Link {
         &self.own().wakes.local
     }
 
-    /// Announces to the peer that it should look at TCP: this side has ended, wholly or in part. To be called after the
-    /// kernel's own shutdown or close was made, or just before when it cannot be after.
+    /// Announces to the peer that it should look at TCP: this side has ended, wholly or in part. To be called before the
+    /// kernel's own shutdown or close, so that a FIN without the mark is a dead process', and where that is possible after
+    /// it, too, for whoever must look then.
     pub fn mark_end(&self) -> Wake {
         self.note_news();
         self.own().producer.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));

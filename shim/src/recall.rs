@@ -117,36 +117,25 @@ pub fn send_copy(fd: c_int, link: &Link, mut position: u64, len: u32) -> bool {
     true
 }
 
-/// Whether a FIN is that of processes that died, and bytes of ours are in the ring that they never read: over TCP the
-/// kernel would have answered with a reset. Every end that the shim sees is marked before or with its FIN, so one without
-/// a mark is a death; the broker has the last word.
-pub fn died_with_unread(link: &Link, patience_ms: u32) -> bool {
-    if link.producer().carrier() != Carrier::Ring || link.producer().unread() == 0 {
-        return false;
-    }
-    for waited in 0..=patience_ms {
-        let marks = link.peer_marks();
-        if marks & (MARK_END | MARK_GONE) != 0 {
-            return marks & MARK_END == 0;
-        }
-        // The broker hears of the death at the same moment as we do.
-        if waited < patience_ms {
-            kernel::poll_for(-1, 0, 1);
-        }
-    }
-    false
+/// Whether TCP shows a FIN, which is that of processes that died, and bytes of ours are in the ring that they never read:
+/// over TCP the kernel would have answered with a reset. Every end that the shim sees is marked before its FIN, so one
+/// without a mark is a death, or a close with bytes unread by holders that all took another for the last.
+pub fn died_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    link.producer().carrier() == Carrier::Ring
+        && link.producer().unread() > 0
+        && tcp::is_ending(endpoint.descriptor(fd))
+        // After the FIN was seen.
+        && link.peer_marks() & MARK_END == 0
 }
 
-/// Sends what the dead never read through TCP after all: the kernel's answer is the right one.
+/// Sends what the dead never read through TCP after all: the kernel's answer is the right one. As a copy, in case that
+/// they live, and the FIN came by a way that the shim does not see.
 pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
-    let entry = roles::enter(link.tx_lock());
-    let _ = answer_locked(endpoint, fd, link);
-    roles::leave(link.tx_lock(), entry, || sender::publish(endpoint, link));
-    if link.producer().carrier() == Carrier::Ring {
-        sender::go_back(endpoint, fd, link);
+    sender::depart(endpoint, fd, link);
+    if link.peer_marks() & MARK_GONE != 0 || kernel::poll_now(endpoint.descriptor(fd), 0) & libc::POLLERR != 0 {
+        // The reset comes after a FIN now, and would be told as an end.
+        endpoint.family().hold_error(Errno(libc::ECONNRESET));
     }
-    // The reset comes after a FIN now, and would be told as an end.
-    endpoint.family().hold_error(Errno(libc::ECONNRESET));
 }
 
 /// The peer has recalled, so it sends through TCP for good: once everything is read that came otherwise, and nothing more

@@ -401,7 +401,7 @@ fn in_empty_ring(
     }
     Ok(Some(match tcp::look(fd, 1) {
         End::Open => Step::RingEmpty,
-        End::Fin if recall::died_with_unread(link, 20) => return Ok(Some(Step::Died)),
+        End::Fin if recall::died_with_unread(endpoint, fd, link) => return Ok(Some(Step::Died)),
         End::Fin => Step::Ended,
         End::Error(errno) => Step::Failed(errno),
         End::Bytes(_) => {

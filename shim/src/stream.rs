@@ -6,7 +6,7 @@ use crate::kernel::{self, Errno};
 use crate::pieces::{self, Pieces};
 use crate::prefix::Direction;
 use crate::readiness::levels;
-use crate::{broker, config, descriptor, real, recall, receiver, sender};
+use crate::{broker, config, descriptor, real, recall, receiver, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -276,6 +276,30 @@ pub fn follow_suit(fd: c_int) {
         }
         endpoint.unpin();
     }
+}
+
+/// The program asks the kernel how its connection is: what a dead peer has not read is answered first.
+pub fn judge_end(fd: c_int) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        if let Some(link) = endpoint.link()
+            && tcp::is_ending(fd)
+        {
+            // What TCP has shown once, it shows to every call from then on.
+            endpoint.ending.store(1, Ordering::Relaxed);
+            if recall::died_with_unread(endpoint, fd, link) {
+                recall::let_the_kernel_tell(endpoint, fd, link);
+            }
+        }
+        endpoint.unpin();
+    }
+}
+
+/// Takes the error that the kernel does not know, or by another name.
+pub fn take_error(fd: c_int) -> Option<Errno> {
+    let endpoint = descriptor::pin(fd)?;
+    let error = endpoint.family().take_error();
+    endpoint.unpin();
+    error
 }
 
 /// Whether nothing is left but an error, which waits. (SO_ERROR would take it.)

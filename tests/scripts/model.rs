@@ -55,8 +55,6 @@ pub struct End {
     lowat: i32,
     cork: bool,
     nagle: bool,
-    /// One of several holders was killed.
-    bereaved: bool,
     /// Bytes on the way here that the sender's kernel may hold back.
     held: bool,
     /// Filled to the brim: how much is unread is not known.

@@ -159,6 +159,9 @@ impl Endpoint {
         if unread {
             reset_by_close(fd);
         }
+        // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
+        let wake = link.mark_end();
+        self.deliver(link, wake);
     }
 
     /// Before the real shutdown.
@@ -178,7 +181,7 @@ impl Endpoint {
             if !sender::depart(self, fd, link) {
                 kernel::reset(self.descriptor(fd));
             }
-            // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
+            // Before the FIN and after it, as in `before_end`.
             let wake = link.mark_end();
             self.deliver(link, wake);
         }

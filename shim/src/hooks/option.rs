@@ -52,12 +52,24 @@ hooks! {
         result
     }
 
-    /// getsockopt(2): of all options one takes bytes from the stream
+    /// getsockopt(2): one option takes bytes from the stream, two tell of its end
     fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int {
-        if level == libc::IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE {
-            stream::leave_ring(fd, Reason::Zerocopy);
+        match (level, name) {
+            (libc::IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE) => stream::leave_ring(fd, Reason::Zerocopy),
+            (libc::IPPROTO_TCP, libc::TCP_INFO) | (libc::SOL_SOCKET, libc::SO_ERROR) => stream::judge_end(fd),
+            _ => {}
         }
-        real!(fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int)
+        let result = real!(fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int);
+        if result == 0
+            && (level, name) == (libc::SOL_SOCKET, libc::SO_ERROR)
+            // SAFETY: the kernel has just written the length of its answer there.
+            && unsafe { len.read_unaligned() } as usize == size_of::<c_int>()
+            && let Some(error) = stream::take_error(fd)
+        {
+            // SAFETY: the kernel has just written an int there.
+            unsafe { value.cast::<c_int>().write_unaligned(error.0) };
+        }
+        result
     }
 
     /// sockatmark(3), in libc an ioctl that no hook sees

@@ -49,10 +49,11 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         // Taken down before the question, so that what comes after it is not missed.
         endpoint.tcp_hint.store(0, Ordering::SeqCst);
-        let shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
+        let mut shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
-        if shown & ENDING != 0 && recall::died_with_unread(link, 0) {
+        if shown & ENDING != 0 && recall::died_with_unread(endpoint, fd, link) {
             recall::let_the_kernel_tell(endpoint, fd, link);
+            shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
         }
         if shown & !WRITABLE != 0 {
             endpoint.tcp_hint.store(1, Ordering::Relaxed);

@@ -238,8 +238,9 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
         }
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
             endpoint.ending.store(1, Ordering::Relaxed);
-            if recall::died_with_unread(link, 0) {
+            if recall::died_with_unread(endpoint, poll.fd, link) {
                 recall::let_the_kernel_tell(endpoint, poll.fd, link);
+                poll.revents = kernel::poll_now(poll.fd, poll.events);
             }
         }
         if link.is_recalled() || (wanted & READABLE != 0 && link.consumer().glance_for(endpoint.low_water(link))) {

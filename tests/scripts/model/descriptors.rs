@@ -214,10 +214,6 @@ impl Model {
                 if self.ends[end].held || self.ends[end ^ 1].held {
                     return None;
                 }
-                // The shim does not count those down that are killed: the peer finds out with its next call.
-                if self.ends[end].bereaved && self.ends[end].unread > 0 {
-                    return None;
-                }
                 // A registration by a descriptor that goes, of an end that stays, is nobody's while a thread waits.
                 let waits = |p: &Pending| matches!(p.blocked, Blocked::Wait { .. }) && self.concerns(&p.blocked, end);
                 if self.ends[end].descriptors > 1 && self.pending.iter().flatten().any(waits) {

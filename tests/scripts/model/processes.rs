@@ -92,14 +92,7 @@ impl Model {
             return None;
         }
         let process = process_of(actor);
-        let held = self.slots[process];
-        let orders = self.ends_of_process(actor, process)?;
-        for open in held.into_iter().flatten() {
-            if let Thing::End(end) = open.thing {
-                self.ends[end].bereaved |= !self.ends[end].dead;
-            }
-        }
-        Some(orders)
+        self.ends_of_process(actor, process)
     }
 
     pub(super) fn signal(&mut self, actor: Actor, interrupts: bool) -> Option<()> {

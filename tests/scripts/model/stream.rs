@@ -51,11 +51,12 @@ impl Model {
             Call::Shutdown { slot, how } => {
                 let end = self.end_at(process, slot)?;
                 self.calm(end)?;
-                // What the sender's kernel holds back would be refused when it comes.
+                // What the sender's kernel holds back would be refused when it comes; and so what is still on its way, which
+                // over TCP is the eleventh of small messages: the congestion window counts them.
                 if self.ends[end].held {
                     return None;
                 }
-                self.settle(process, end, false, &mut before.orders)?;
+                self.settle(process, end, how != 1, &mut before.orders)?;
                 if how != 1 {
                     self.ends[end].rd_shut = true;
                 }
