@@ -159,9 +159,9 @@ impl Endpoint {
         if unread {
             reset_by_close(fd);
         }
-        // Before the FIN: one without this mark is a dead process'. And once more after it, for who must look then.
-        let wake = link.mark_end();
-        self.deliver(link, wake);
+        // Before the FIN: one without this mark is a dead process'. Once more after it, and then whoever sleeps is woken:
+        // only then there is something to see.
+        let _ = link.mark_end();
     }
 
     /// Before the real shutdown.
@@ -181,7 +181,7 @@ impl Endpoint {
             if !sender::depart(self, fd, link) {
                 kernel::reset(self.descriptor(fd));
             }
-            // Before the FIN and after it, as in `before_end`.
+            // Before the FIN, as in `before_end`.
             let wake = link.mark_end();
             self.deliver(link, wake);
         }
