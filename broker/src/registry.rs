@@ -312,7 +312,7 @@ impl Books {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
         let snapshot = self.snapshot(endpoint);
         let (state, reason) = (state(endpoint, &snapshot), endpoint.reason);
-        count(&mut self.totals, state, reason, snapshot.tail);
+        count(&mut self.totals, state, reason, &snapshot);
     }
 
     /// The counters of an endpoint's outbox, as its owner says; zeros without a pair.
@@ -326,7 +326,7 @@ impl Books {
         let mut totals = self.totals.clone();
         for endpoint in self.endpoints.values() {
             let snapshot = self.snapshot(endpoint);
-            count(&mut totals, state(endpoint, &snapshot), endpoint.reason, snapshot.tail);
+            count(&mut totals, state(endpoint, &snapshot), endpoint.reason, &snapshot);
         }
         totals
     }
@@ -347,12 +347,14 @@ fn has_moved(snapshot: &Snapshot) -> bool {
 }
 
 /// Adds one endpoint to the sums.
-fn count(totals: &mut Totals, state: State, reason: Reason, moved: u64) {
+fn count(totals: &mut Totals, state: State, reason: Reason, snapshot: &Snapshot) {
     /// More than this no number may become: what JSON readers take exactly. The counters are the clients' word.
     const MOST: u64 = 1 << 53;
     *totals.by_state.entry(state.name().to_owned()).or_default() += 1;
     if state == State::NoOpt {
         *totals.by_reason.entry(reason.name().to_owned()).or_default() += 1;
     }
-    totals.moved_bytes = totals.moved_bytes.saturating_add(moved).min(MOST);
+    totals.moved_bytes = totals.moved_bytes.saturating_add(snapshot.tail).min(MOST);
+    let late = snapshot.tx_late.saturating_add(snapshot.rx_late);
+    totals.late = totals.late.saturating_add(late).min(MOST);
 }

@@ -90,6 +90,8 @@ pub struct Direction {
     pub sleeps: u64,
     /// How often it woke its peer.
     pub wakes: u64,
+    /// How many of its sleeps no wake ended, but a timer that found what they were for.
+    pub late: u64,
 }
 
 /// What carries a direction.
@@ -127,6 +129,8 @@ pub struct Totals {
     pub refused: u64,
     /// Bytes that were sent outside TCP.
     pub moved_bytes: u64,
+    /// Sleeps that no wake ended, but a timer that found what they were for.
+    pub late: u64,
     /// Messages that clients sent.
     pub messages: u64,
     /// Packets that were no messages, or were not this client's to send.

@@ -134,6 +134,8 @@ pub struct TxState {
     pub(crate) wakes: AtomicU64,
     /// Sleeps for space, for the status.
     pub(crate) sleeps: AtomicU64,
+    /// Of those, the ones that no wake ended, but a timer that found space, for the status.
+    pub(crate) late: AtomicU64,
 }
 
 /// Private to this side's holders: receiving.
@@ -148,6 +150,8 @@ pub struct RxState {
     pub(crate) wakes: AtomicU64,
     /// Sleeps for data, for the status.
     pub(crate) sleeps: AtomicU64,
+    /// Of those, the ones that no wake ended, but a timer that found data, for the status.
+    pub(crate) late: AtomicU64,
 }
 
 /// What this side saw of each direction before the move.
@@ -220,8 +224,8 @@ words! {
     consumer: ConsumerLine { head, followed, ready }
     sleepers: SleeperLine { epoch }
     wakes: WakeLine { data, space, local }
-    tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps }
-    rx: RxState { lock, taken, dropped, wakes, sleeps }
+    tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps, late }
+    rx: RxState { lock, taken, dropped, wakes, sleeps, late }
     prefixes: Prefixes { tx_bytes, rx_bytes, tx, rx, posted }
 }
 
@@ -265,8 +269,16 @@ impl Outbox {
                 resent: long(),
                 wakes: long(),
                 sleeps: long(),
+                late: long(),
             },
-            rx: RxState { lock: RoleLock::new(), taken: long(), dropped: long(), wakes: long(), sleeps: long() },
+            rx: RxState {
+                lock: RoleLock::new(),
+                taken: long(),
+                dropped: long(),
+                wakes: long(),
+                sleeps: long(),
+                late: long(),
+            },
             prefixes: Prefixes {
                 tx_bytes: long(),
                 rx_bytes: long(),
@@ -318,8 +330,10 @@ impl Outbox {
             followed: self.consumer.followed.load(Ordering::Relaxed),
             tx_sleeps: load(&self.tx.sleeps),
             tx_wakes: load(&self.tx.wakes),
+            tx_late: load(&self.tx.late),
             rx_sleeps: load(&self.rx.sleeps),
             rx_wakes: load(&self.rx.wakes),
+            rx_late: load(&self.rx.late),
         }
     }
 
@@ -353,8 +367,12 @@ pub struct Snapshot {
     pub tx_sleeps: u64,
     /// Wakes that this side's sending caused.
     pub tx_wakes: u64,
+    /// Sleeps for space that no wake ended.
+    pub tx_late: u64,
     /// Times this side slept for data.
     pub rx_sleeps: u64,
     /// Wakes that this side's receiving caused.
     pub rx_wakes: u64,
+    /// Sleeps for data that no wake ended.
+    pub rx_late: u64,
 }

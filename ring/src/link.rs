@@ -123,6 +123,13 @@ impl Link {
         wait::disarm(self.own(), kind, armed);
     }
 
+    /// A timer has ended a sleep for `kind`, and what it waited for is there: its wake is late, or lost.
+    pub fn note_late(&self, kind: Sleep) {
+        let own = self.own();
+        let late = if kind == Sleep::Space { &own.tx.late } else { &own.rx.late };
+        late.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The peer's futex word for `kind` ([`Sleep::Poll`] has none and gives the data word). Read its value, [arm](Link::arm),
     /// look, then wait for it to change.
     pub fn futex(&self, kind: Sleep) -> &AtomicU32 {

@@ -202,7 +202,12 @@ pub fn sleep(
         Err(Errno(libc::ETIMEDOUT)) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
             Err(Errno(libc::EAGAIN))
         }
-        Err(Errno(libc::ETIMEDOUT)) => Ok(Woken::Tick),
+        Err(Errno(libc::ETIMEDOUT)) => {
+            if found() {
+                link.note_late(kind);
+            }
+            Ok(Woken::Tick)
+        }
         Err(errno) => Err(errno),
     }
 }
@@ -276,8 +281,14 @@ pub fn sleep_on_tcp(
                 Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
                     return Err(Errno(libc::EAGAIN));
                 }
-                Ok(0) if tick == TICK && !found() => {}
-                Ok(0) => return Ok(Woken::Tick),
+                Ok(0) => match found() {
+                    true => {
+                        link.note_late(Sleep::Poll);
+                        return Ok(Woken::Tick);
+                    }
+                    false if tick == TICK => {}
+                    false => return Ok(Woken::Tick),
+                },
                 // A signal alone is no reason to look: what its handler means for the call is decided below.
                 Ok(n) if n > 0 && all[0].revents == 0 && all[1].revents == 0 => return Ok(Woken::Tick),
                 Ok(_) => return Ok(Woken::Look),

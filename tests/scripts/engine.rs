@@ -66,6 +66,14 @@ impl Engine {
         }
     }
 
+    /// Sleeps that a timer ended instead of a wake, by mode, if there are more than a stalled machine makes.
+    pub fn late(&self, played: u64) -> Vec<(Mode, u64)> {
+        // Once in some thousand scripts a timer runs out while its waker is preempted.
+        let most = 3 + played / 200;
+        let moving = self.labs.iter().filter(|lab| lab.mode() != Mode::Plain);
+        moving.map(|lab| (lab.mode(), lab.status().totals.late)).filter(|(_, late)| *late > most).collect()
+    }
+
     /// Plays a script in the worlds from `first` to before `last`, side by side.
     pub fn play(&mut self, plan: &Plan, settings: Settings, first: usize, last: usize) -> Vec<Outcome> {
         for place in first..last {

@@ -174,6 +174,14 @@ fn until_found(engine: &mut Engine, range: std::ops::Range<u64>) -> bool {
         }
         if seed % BATCH == BATCH - 1 {
             engine.renew();
+            if let Some((mode, late)) = engine.late(seed - first + 1).first() {
+                println!(
+                    "found after {} scripts, over {}: {late} sleeps without a wake",
+                    seed - first + 1,
+                    mode.name()
+                );
+                return false;
+            }
         }
     }
     true
@@ -263,9 +271,10 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
         let totals = lab.status().totals;
         let moved = totals.state("opt");
         println!(
-            "{}: {} endpoints offered, {moved} moved; {:?}",
+            "{}: {} endpoints offered, {moved} moved, {} late wakes; {:?}",
             lab.mode().name(),
             totals.connections,
+            totals.late,
             totals.by_reason
         );
         for reason in ["mismatch", "hostile", "owner", "leaked", "ambiguous"] {
@@ -278,6 +287,10 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
             println!("{}: fewer than two fifths of the endpoints moved", lab.mode().name());
             good = false;
         }
+    }
+    for (mode, late) in engine.late(tally.played) {
+        println!("{}: {late} sleeps were ended by a timer instead of a wake", mode.name());
+        good = false;
     }
     if !engine.complaints.is_empty() {
         println!("the processes complained:\n{}", engine.complaints);

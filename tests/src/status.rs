@@ -55,6 +55,8 @@ pub struct Totals {
     pub matched: u64,
     /// Bytes sent outside TCP.
     pub moved_bytes: u64,
+    /// Sleeps that a timer ended instead of a wake.
+    pub late: u64,
     /// Packets that were no messages.
     pub invalid: u64,
     /// Endpoints by state; ended ones by their last.

@@ -105,6 +105,7 @@ impl Server {
                 moved_bytes: snapshot.tail,
                 sleeps: snapshot.tx_sleeps,
                 wakes: snapshot.tx_wakes,
+                late: snapshot.tx_late,
             },
             rx: Direction {
                 carrier: carrier(snapshot.followed),
@@ -112,6 +113,7 @@ impl Server {
                 moved_bytes: snapshot.head,
                 sleeps: snapshot.rx_sleeps,
                 wakes: snapshot.rx_wakes,
+                late: snapshot.rx_late,
             },
             age_s: age_ns as f64 / 1e9,
         }
