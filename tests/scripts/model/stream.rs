@@ -43,7 +43,12 @@ impl Model {
                     Outcome::Blocks if size == 0 => return None,
                     // Having taken part of it, it is woken for no fewer than SO_RCVLOWAT more: whether the last are as many
                     // depends on when it took the first.
-                    Outcome::Blocks if flags & libc::MSG_WAITALL != 0 && self.ends[end].lowat > 1 => return None,
+                    Outcome::Blocks
+                        if self.ends[end].lowat > 1
+                            && (flags & libc::MSG_WAITALL != 0 || self.ends[end].unread > 0) =>
+                    {
+                        return None;
+                    }
                     Outcome::Blocks => return Some(Some(Blocked::Recv { slot, end, size, flags, into })),
                     Outcome::Takes(count) => self.ends[end].unread -= count,
                 }
