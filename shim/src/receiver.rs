@@ -619,12 +619,11 @@ impl Patience {
             Spun::NotFound => {}
         }
         endpoint.adopt();
-        let fd = endpoint.descriptor(fd);
         let too_few = || {
             least > 1
                 && empty.peek.is_none()
                 && !levels::has_bytes(endpoint, link, fd)
-                && kernel::poll_now(fd, libc::POLLIN | libc::POLLRDHUP) == 0
+                && kernel::poll_now(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP) == 0
         };
         // With a part of them TCP does not tell of the rest.
         let tick = if part_of_few { NAP } else { wait::TICK };

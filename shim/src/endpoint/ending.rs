@@ -182,8 +182,7 @@ impl Endpoint {
                 kernel::reset(self.descriptor(fd));
             }
             // Before the FIN, as in `before_end`.
-            let wake = link.mark_end();
-            self.deliver(link, wake);
+            let _ = link.mark_end();
         }
     }
 

@@ -39,6 +39,10 @@ impl Model {
                 let end = self.end_at(process, slot)?;
                 self.calm(end)?;
                 self.unwatched(end)?;
+                // A wait may be under way; what is held back comes when it comes.
+                if self.ends[end].held {
+                    return None;
+                }
                 if self.sets[set].stale || events & !0x4000_0000 & !(0x2007 | libc::EPOLLET) != 0 {
                     return None;
                 }
