@@ -7,6 +7,7 @@ use crate::readiness::{epoll, levels};
 use crate::tcp::{self, End};
 use crate::{receiver, roles, sender};
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
@@ -123,7 +124,7 @@ pub fn send_copy(fd: c_int, link: &Link, mut position: u64, len: u32) -> bool {
 pub fn died_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
     link.producer().carrier() == Carrier::Ring
         && link.producer().unread() > 0
-        && tcp::is_ending(endpoint.descriptor(fd))
+        && tcp::has_received_fin(endpoint.descriptor(fd))
         // After the FIN was seen.
         && link.peer_marks() & MARK_END == 0
 }
@@ -131,6 +132,8 @@ pub fn died_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> 
 /// Sends what the dead never read through TCP after all: the kernel's answer is the right one. As a copy, in case that
 /// they live, and the FIN came by a way that the shim does not see.
 pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
+    // With this nothing enters the ring any more: the FIN stays.
+    endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
     if link.peer_marks() & MARK_GONE != 0 || kernel::poll_now(endpoint.descriptor(fd), 0) & libc::POLLERR != 0 {
         // The reset comes after a FIN now, and would be told as an end.

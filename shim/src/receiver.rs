@@ -625,16 +625,18 @@ impl Patience {
                 && !levels::has_bytes(endpoint, link, fd)
                 && kernel::poll_now(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP) == 0
         };
-        // With a part of them TCP does not tell of the rest.
-        let tick = if part_of_few { NAP } else { wait::TICK };
+        // There may be something new that is not enough: not to be slept on again at once.
+        let enough = || found() && !too_few();
         held::during(Obligation::Call(endpoint), || {
             loop {
                 let mut woken = Woken::Tick;
                 if !empty.on_tcp {
-                    woken = wait::sleep(link, Sleep::Data, deadline(), NAP, found)?;
+                    woken = wait::sleep(link, Sleep::Data, deadline(), NAP, enough)?;
                 }
+                // With a part of them in the ring, or taken, TCP does not tell of the rest.
+                let tick = if part_of_few || (least > 1 && link.consumer().glance()) { NAP } else { wait::TICK };
                 if woken == Woken::Tick {
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, found) {
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, enough) {
                         // Without the descriptors for it naps must do.
                         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => Woken::Tick,
                         slept => slept?,

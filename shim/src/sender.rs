@@ -56,7 +56,6 @@ pub fn send(
     }
     endpoint.is_ready(link);
     let mut full_since = 0u64;
-    let mut waited = false;
     // Whether nothing has been sent or waited for: then the program's own call may serve. After a wait its descriptor may
     // name something else.
     let mut fresh = true;
@@ -78,21 +77,21 @@ pub fn send(
                     } else if fresh {
                         Done::Real(real())
                     } else {
-                        Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags, waited))
+                        Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags))
                     }
                 });
                 endpoint.family().writers.leave();
                 return sent;
             }
             Ok(Step::Full) if link.is_recalled() => {
-                (fresh, waited) = (false, true);
+                fresh = false;
                 // TCP is full, and what was left in the ring comes first.
                 if let Err(errno) = await_room(endpoint, fd, flags) {
                     return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
                 }
             }
             Ok(Step::Full) => {
-                (fresh, waited) = (false, true);
+                fresh = false;
                 let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
                 if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space).has_found() {
                     continue;
@@ -343,13 +342,7 @@ pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: im
 }
 
 /// What the ring did not take goes through TCP, in the same call.
-fn rest_through_tcp(
-    endpoint: &'static Endpoint,
-    fd: c_int,
-    pieces: &mut Pieces,
-    flags: c_int,
-    waited: bool,
-) -> Result<usize, Errno> {
+fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
     while !pieces.is_empty() {
         // A short count is the kernel's word to stop (full and non-blocking, a signal, a timeout), unless it comes of our
         // taking a few pieces at a time.
@@ -362,10 +355,10 @@ fn rest_through_tcp(
                 }
             }
             Err(errno) if pieces.done() == 0 => return Err(errno),
-            // The connection broke between the ring and here. The kernel takes all of a send for which there is room before
-            // it hears of that, and tells the next call.
-            Err(Errno(libc::EPIPE)) if !waited => pieces.advance(pieces.left()),
-            Err(errno @ Errno(libc::ECONNRESET)) if !waited => {
+            // The connection broke between the ring and here. The kernel would have taken all of a send for which there is
+            // room before it heard of that, and tells the next call.
+            Err(Errno(libc::EPIPE)) if tcp::has_room(socket, pieces.left() as u64) => pieces.advance(pieces.left()),
+            Err(errno @ Errno(libc::ECONNRESET)) if tcp::has_room(socket, pieces.left() as u64) => {
                 endpoint.family().hold_error(errno);
                 pieces.advance(pieces.left());
             }

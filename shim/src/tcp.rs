@@ -71,6 +71,11 @@ pub fn has_sent_fin(fd: c_int) -> bool {
     info(fd).is_ok_and(|info| OWN_FIN.contains(&info.state))
 }
 
+/// Whether the peer has ended its sending, or the connection is over.
+pub fn has_received_fin(fd: c_int) -> bool {
+    info(fd).is_ok_and(|info| info.state == CLOSE || AFTER_FIN.contains(&info.state))
+}
+
 /// Whether TCP can send at all. (To try would take the error that waits.)
 pub fn can_send(fd: c_int) -> bool {
     info(fd).is_ok_and(|info| matches!(info.state, ESTABLISHED | CLOSE_WAIT))

@@ -236,6 +236,10 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
             levels::has_void(endpoint, link, poll.fd);
             poll.revents = kernel::poll_now(poll.fd, poll.events);
         }
+        if poll.revents & libc::POLLERR != 0 {
+            // The kernel does not set the bits of a reset all at once.
+            poll.revents = kernel::poll_now(poll.fd, poll.events);
+        }
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
             endpoint.ending.store(1, Ordering::Relaxed);
             if recall::died_with_unread(endpoint, poll.fd, link) {

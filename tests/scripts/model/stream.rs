@@ -56,6 +56,11 @@ impl Model {
             Call::Shutdown { slot, how } => {
                 let end = self.end_at(process, slot)?;
                 self.calm(end)?;
+                // A receive that SO_RCVLOWAT holds back looks again when anything happens to its socket, by accident.
+                let held_back = |p: &Pending| matches!(p.blocked, Blocked::Recv { end: e, .. } if e == end);
+                if self.ends[end].lowat > 1 && self.pending.iter().flatten().any(held_back) {
+                    return None;
+                }
                 // What the sender's kernel holds back would be refused when it comes; and so what is still on its way, which
                 // over TCP is the eleventh of small messages: the congestion window counts them.
                 if self.ends[end].held {
