@@ -642,7 +642,7 @@ impl Patience {
                         slept => slept?,
                     };
                 }
-                if part_of_few || !too_few() {
+                if woken == Woken::Last || part_of_few || !too_few() {
                     return Ok(woken);
                 }
             }
