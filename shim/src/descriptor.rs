@@ -449,6 +449,9 @@ pub fn closing(fd: c_int) -> Option<Ending> {
     if !process::owns_tables() {
         return None;
     }
+    if let Some(Entry::Endpoint(endpoint)) = get(fd) {
+        endpoint.leaves_table(fd);
+    }
     ending(fd, remove(fd)?)
 }
 
@@ -480,7 +483,11 @@ pub fn changing(fd: c_int) -> Option<Ending> {
         }
     }
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
-    ending(fd, decode(known)?)
+    let entry = decode(known)?;
+    if let Entry::Endpoint(endpoint) = entry {
+        endpoint.leaves_table(fd);
+    }
+    ending(fd, entry)
 }
 
 /// It names what was entered for it, or nothing of ours.

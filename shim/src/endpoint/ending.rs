@@ -11,10 +11,18 @@ use slipstream_ring::verify::Verdict;
 use slipstream_ring::{Leftover, Link};
 
 impl Endpoint {
+    /// The table is about to forget a descriptor, which stays open until [`Endpoint::close`] has been called: calls that are
+    /// inside are to find it.
+    pub fn leaves_table(&self, fd: c_int) {
+        let _ = self.kept.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
     /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
     pub fn close(&'static self, fd: c_int) -> Closing {
         let closing = Closing { endpoint: self, linger: None };
+        let unkeep = || self.kept.compare_exchange(fd, -1, Ordering::SeqCst, Ordering::Relaxed);
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
+            let _ = unkeep();
             // The registrations under this number live on, as the socket does.
             set::number_gone(self, fd);
             return closing;
@@ -24,7 +32,7 @@ impl Endpoint {
         self.keep_after_all_by(fd);
         let last_holder = self.is_alone();
         if let Some(link) = self.link() {
-            if self.is_pinned() && self.kept.load(Ordering::SeqCst) < 0 {
+            if self.is_pinned() {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
                 if let Ok(kept) = descriptor::keep(fd) {
                     self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
@@ -36,9 +44,9 @@ impl Endpoint {
                 // The table does not know it any more.
                 self.kept.store(fd, Ordering::SeqCst);
                 self.before_end(link);
-                self.kept.store(-1, Ordering::SeqCst);
             }
         }
+        let _ = unkeep();
         Closing { linger: Some(last_holder), ..closing }
     }
 

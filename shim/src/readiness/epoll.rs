@@ -575,9 +575,13 @@ impl Member {
             // A change of the socket's state (an end, a shutdown) is one for everything.
             return bits | READABLE | WRITABLE;
         }
+        let Some(link) = endpoint.link().filter(|link| link.producer().carrier() == Carrier::Ring) else { return bits };
+        if bits & READABLE == 0 && link.consumer().taken() != self.seen_taken.load(Ordering::Relaxed) {
+            // Bytes came, and have been read: an edge that brings what else is ready.
+            return bits | READABLE;
+        }
         // In the ring, TCP's room is no news.
-        let sends_in_ring = endpoint.link().is_some_and(|link| link.producer().carrier() == Carrier::Ring);
-        if sends_in_ring { bits & !WRITABLE } else { bits }
+        bits & !WRITABLE
     }
 
     fn is_edge_triggered(&self) -> bool {
@@ -607,6 +611,7 @@ impl Member {
             if tail != self.seen_tail.swap(tail, Ordering::Relaxed) {
                 edges |= READABLE;
             }
+            self.seen_taken.store(link.consumer().taken(), Ordering::Relaxed);
             // An edge brings what is ready with it, as the kernel's report does.
             if ready == 0 || edges & (wanted | levels::ALWAYS) == 0 {
                 return 0;

@@ -3,9 +3,10 @@
 
 use crate::endpoint::Endpoint;
 use crate::{kernel, recall, receiver, roles, tcp};
-use core::ffi::c_int;
+use core::ffi::{c_int, c_short};
 use core::sync::atomic::Ordering;
 use slipstream_ring::carrier::Carrier;
+use slipstream_ring::layout::MARK_END;
 use slipstream_ring::{Link, Look};
 
 /// Bits that mean "readable".
@@ -49,7 +50,11 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         // Taken down before the question, so that what comes after it is not missed.
         endpoint.tcp_hint.store(0, Ordering::SeqCst);
-        let mut shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
+        let mut told = kernel::poll_now(endpoint.descriptor(fd), ask);
+        if is_half_told(link, told) {
+            told = kernel::poll_now(endpoint.descriptor(fd), ask);
+        }
+        let mut shown = told as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
         if shown & ENDING != 0 && recall::died_with_unread(endpoint, fd, link) {
             recall::let_the_kernel_tell(endpoint, fd, link);
@@ -62,6 +67,13 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         ready |= if tx_on_tcp { shown } else { shown & !WRITABLE };
     }
     ready & (wanted | ALWAYS)
+}
+
+/// Whether the kernel may have been asked in the middle of an end, of which it does not show all bits at once: it is to be
+/// asked once more. (Over TCP its waiters are woken when it has. Ours may have been woken by the peer.)
+pub fn is_half_told(link: &Link, told: c_short) -> bool {
+    told & libc::POLLERR != 0
+        || (told & libc::POLLIN != 0 && told & libc::POLLRDHUP == 0 && link.peer_marks() & MARK_END != 0)
 }
 
 /// Whether TCP still holds, or is about to get, bytes that the ring has given already; drops those that are there.

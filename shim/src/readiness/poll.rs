@@ -236,8 +236,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
             levels::has_void(endpoint, link, poll.fd);
             poll.revents = kernel::poll_now(poll.fd, poll.events);
         }
-        if poll.revents & libc::POLLERR != 0 {
-            // The kernel does not set the bits of a reset all at once.
+        if levels::is_half_told(link, poll.revents) {
             poll.revents = kernel::poll_now(poll.fd, poll.events);
         }
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {

@@ -49,6 +49,8 @@ pub struct Member {
     pub(crate) edges: AtomicU32,
     /// The peer's producer cursor at the last edge-triggered report.
     pub(crate) seen_tail: AtomicU64,
+    /// How much had been read from TCP then.
+    pub(crate) seen_taken: AtomicU64,
     /// Looks in vain since it was last ready.
     pub(crate) idle: AtomicU32,
     /// The look in which it was last told, and when its peer had last published something then.
@@ -408,6 +410,7 @@ pub fn add(
     // SAFETY: just taken from the slab: nobody else has it.
     unsafe { *member.armed.get() = None };
     member.seen_tail.store(u64::MAX, Ordering::Relaxed);
+    member.seen_taken.store(endpoint.link().map_or(0, |link| link.consumer().taken()), Ordering::Relaxed);
     member.told.store(set.looks.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
     with_members(endpoint, || {
         member.next_of_endpoint.store(endpoint.members.load(Ordering::Relaxed), Ordering::Relaxed);
