@@ -40,19 +40,19 @@ const LIST: &[Mutation] = &[
     ),
     plant(
         "level-lost",
-        "shim/src/readiness/epoll.rs",
+        "shim/src/readiness/report.rs",
         "        if self.is_edge_triggered() {\n            let mut edges",
         "        if true {\n            let mut edges",
     ),
     plant(
         "edge-made-level",
-        "shim/src/readiness/epoll.rs",
+        "shim/src/readiness/report.rs",
         "        if self.is_edge_triggered() {\n            let mut edges",
         "        if false {\n            let mut edges",
     ),
     plant(
         "one-shot-dropped",
-        "shim/src/readiness/epoll.rs",
+        "shim/src/readiness/report.rs",
         "if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {",
         "if false {",
     ),

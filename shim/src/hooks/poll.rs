@@ -5,7 +5,7 @@ use crate::hooks::io::hooks;
 use crate::hooks::{LOWEST, fail, int};
 use crate::kernel::Errno;
 use crate::readiness::poll::Served;
-use crate::readiness::{epoll, poll as polling, select as selecting};
+use crate::readiness::{epoll, epoll_wait, poll as polling, select as selecting};
 use crate::{descriptor, kernel, real, stream};
 use core::ffi::{c_int, c_void};
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
@@ -89,7 +89,7 @@ unsafe fn epoll_with(
     // SAFETY: by contract.
     let found = unsafe { core::slice::from_raw_parts_mut(events, most as usize) };
     if set.is_managed() {
-        return int(epoll::wait(set, epoll, found, timeout, mask));
+        return int(epoll_wait::wait(set, epoll, found, timeout, mask));
     }
     let deadline = timeout.filter(|ns| *ns > 0).map(|ns| kernel::now_ns().saturating_add(ns));
     let taken_over = set.taken_over();
@@ -101,7 +101,7 @@ unsafe fn epoll_with(
     let kept = if moved { set.filter(found, count as usize, taken_over) as c_int } else { count };
     if moved && kept == 0 {
         let left = deadline.map_or(timeout, |deadline| Some(deadline.saturating_sub(kernel::now_ns())));
-        return int(epoll::wait(set, epoll, found, left, mask));
+        return int(epoll_wait::wait(set, epoll, found, left, mask));
     }
     set.take_apart();
     kept

@@ -1,0 +1,180 @@
+//! epoll_wait over a set with moved members: look, spin, sleep.
+
+use crate::held::{self, Obligation};
+use crate::kernel::{self, Errno};
+use crate::readiness::epoll::release;
+use crate::readiness::set::Set;
+use crate::{descriptor, real, wait};
+use core::cell::Cell;
+use core::ffi::c_int;
+use core::sync::atomic::Ordering;
+
+/// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
+const FAIRNESS: u64 = 5_000;
+/// So many ns after it has told of something, the kernel is asked in every call.
+const LATELY: u64 = 1_000_000;
+
+/// epoll_wait and its like on a set with managed members. `timeout` in ns, `None` for ever; `mask` for the wait.
+pub fn wait(
+    set: &'static Set,
+    epoll: c_int,
+    events: &mut [libc::epoll_event],
+    timeout: Option<u64>,
+    mask: Option<u64>,
+) -> Result<usize, Errno> {
+    let mut look = set.locked(|| set.look(epoll, events));
+    if look == Some(0) && set.release_recalled() {
+        look = set.locked(|| set.look(epoll, events));
+    }
+    if let Some(found) = look
+        && (found > 0 || (timeout == Some(0) && mask.is_none()))
+    {
+        set.leave_to_sleepers();
+        return Ok(found);
+    }
+    let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
+    let former = kernel::block_signals();
+    let mask = mask.unwrap_or(former);
+    let result = wait_blocked(set, epoll, events, deadline, mask);
+    kernel::restore_signals(former);
+    result
+}
+
+/// With every signal blocked; `mask` is the one to sleep with.
+fn wait_blocked(
+    set: &'static Set,
+    epoll: c_int,
+    events: &mut [libc::epoll_event],
+    deadline: Option<u64>,
+    mask: u64,
+) -> Result<usize, Errno> {
+    loop {
+        set.release_recalled();
+        if spin(set, epoll, deadline, mask) {
+            let found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
+            if found > 0 {
+                return Ok(found);
+            }
+        }
+        set.enter();
+        let ready = set.locked(|| {
+            set.arm_all();
+            set.collect(events, set.begin())
+        });
+        let result = match ready {
+            Some(count) if count > 0 => {
+                set.leave();
+                set.locked(|| set.disarm_all());
+                Ok(count)
+            }
+            _ => {
+                let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
+                let taken_over = set.taken_over();
+                let asleep = wait::Asleep::now();
+                let slept = held::during(Obligation::Sleeper(set), || {
+                    real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask))
+                });
+                asleep.until_now();
+                set.leave();
+                slept.map(|count| {
+                    set.locked(|| {
+                        set.disarm_all();
+                        let kept = set.without_token(events, count);
+                        let kept = set.without_second_shots(events, kept, taken_over);
+                        if kept > 0 && set.taken_over() != taken_over {
+                            // What moved meanwhile may be among what the kernel has told: nothing is told twice at once.
+                            return kept;
+                        }
+                        let (_, rest) = events.split_at_mut(kept);
+                        kept + set.collect(rest, set.begin())
+                    })
+                    .unwrap_or(0)
+                })
+            }
+        };
+        match result {
+            Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {}
+            result => {
+                set.leave_to_sleepers();
+                set.take_apart();
+                return result;
+            }
+        }
+    }
+}
+
+impl Set {
+    /// Gives back the registrations of members that another holder has recalled; whether there were any.
+    fn release_recalled(&self) -> bool {
+        let any = self.recalled.swap(0, Ordering::Relaxed) != 0;
+        if any {
+            descriptor::for_each_endpoint(|endpoint| {
+                if endpoint.link().is_some_and(|link| link.has_recalled()) {
+                    release(endpoint);
+                }
+            });
+        }
+        any
+    }
+
+    /// One look at everything. Under the lock.
+    fn look(&self, epoll: c_int, events: &mut [libc::epoll_event]) -> usize {
+        let now = kernel::now_ns();
+        let look = self.begin();
+        // A busy ring must not starve the kernel's descriptors, nor they the rings: when both are busy they take turns at
+        // the first places. While the kernel has had something lately, it is asked each time, so that what happens there is
+        // not told behind what happened later in a ring.
+        let busy = now.wrapping_sub(self.kernel_told_ns.load(Ordering::Relaxed)) < LATELY;
+        let due = busy || look.is_multiple_of(8) || now.wrapping_sub(self.asked_ns.load(Ordering::Relaxed)) >= FAIRNESS;
+        let kernel_first = due && look.is_multiple_of(2);
+        let mut count = if kernel_first { self.ask_kernel(epoll, events, now) } else { 0 };
+        let (_, rest) = events.split_at_mut(count);
+        count += self.collect(rest, look);
+        if count == 0 || (due && !kernel_first) {
+            let (_, rest) = events.split_at_mut(count);
+            count += self.ask_kernel(epoll, rest, now);
+            // The hub may have told of something.
+            let (_, rest) = events.split_at_mut(count);
+            count += self.collect(rest, look);
+        }
+        count
+    }
+
+    /// A thread that leaves with events while others sleep arms what it leaves behind, so that they wake for it.
+    fn leave_to_sleepers(&self) {
+        if self.sleepers.load(Ordering::SeqCst) != 0 || self.is_foreign() {
+            self.locked(|| {
+                let mut left = None;
+                self.each_hot(|member| {
+                    let keep = !member.arm();
+                    if keep {
+                        left = Some(member);
+                    }
+                    keep
+                });
+                if let Some(member) = left {
+                    kernel::ring(member.endpoint().own_bell());
+                }
+            });
+        }
+    }
+}
+
+/// Spins over the hot members, asking the kernel now and then; whether there may be something to report.
+fn spin(set: &'static Set, epoll: c_int, deadline: Option<u64>, mask: u64) -> bool {
+    // Where the peer of any of them runs tells whether spinning can pay.
+    let mut warmest: Option<Option<u32>> = None;
+    set.locked(|| {
+        set.each_hot(|member| {
+            warmest = warmest.or(member.endpoint().link().map(|link| link.peer_cpu()));
+            true
+        });
+    });
+    let Some(peer_cpu) = warmest else { return false };
+    let looks = Cell::new(0u32);
+    wait::spin_masked(peer_cpu, deadline, mask, || {
+        looks.set(looks.get().wrapping_add(1));
+        set.locked(|| set.glance()).unwrap_or(false)
+            || (looks.get().is_multiple_of(64) && kernel::poll_now(epoll, libc::POLLIN) != 0)
+    })
+}
