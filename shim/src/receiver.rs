@@ -1,5 +1,7 @@
 //! Receiving on a linked endpoint.
 
+mod patience;
+
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
@@ -7,20 +9,17 @@ use crate::pieces::{FULL, Pieces, Pipe};
 use crate::readiness::levels;
 use crate::stream::Done;
 use crate::tcp::{self, End};
-use crate::wait::{self, Spun, Woken};
-use crate::{carrier, real, recall, roles, thread};
+use crate::wait::Woken;
+use crate::{carrier, real, recall, roles};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
+use patience::{Empty, Patience, Peek};
 use slipstream_protocol::Reason;
 use slipstream_ring::layout::{MARK_END, MARK_GONE};
-use slipstream_ring::wait::Sleep;
 use slipstream_ring::{Broken, Link, Look};
 
 /// A call that never sleeps looks at TCP by itself this often, for a peer that died without a word.
 const LOOK_EVERY: u64 = 50_000_000;
-
-/// A wait in the ring of up to so many ns is quick to end; a longer one misses no signal.
-const NAP: u64 = 20_000_000;
 
 /// Of asm-generic/sockios.h.
 pub const SIOCATMARK: u64 = 0x8905;
@@ -247,22 +246,6 @@ fn peek_beyond(
     // Not where TCP has a copy of what the ring has.
     let more = left && seen == in_ring && seen < rest.left() && consumer.copied() == 0;
     Ok(seen + if more { pieces.peek_around(fd, before, seen, flags) } else { 0 })
-}
-
-/// Where a call found nothing (more), and so what it waits for.
-struct Empty {
-    on_tcp: bool,
-    peek: Option<Peek>,
-}
-
-/// What a peek has seen that wants more.
-struct Peek {
-    /// Everything up to this position of the ring.
-    tail: u64,
-    /// The peer's marks before that.
-    marks: u32,
-    /// So many bytes.
-    seen: usize,
 }
 
 /// The kernel's call on the endpoint's own socket, for what is left.
@@ -537,130 +520,4 @@ fn on_tcp(
         Err(errno) if pieces.pipe().is_some() => Step::Untaken(errno),
         Err(errno) => Step::Failed(errno),
     }))
-}
-
-/// The waiting of one call: what it may wait for is asked for once, and only when it has to wait.
-struct Patience {
-    /// `None`: not asked yet.
-    blocking: Option<bool>,
-    /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
-    deadline: Option<u64>,
-    /// The program's mask, while signals are blocked from one doze to the next.
-    mask: Option<u64>,
-}
-
-impl Patience {
-    fn new(flags: c_int) -> Self {
-        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None, mask: None }
-    }
-
-    /// Whether the call may not wait at all.
-    fn is_over(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
-        if self.blocking.is_none() {
-            self.ask(endpoint, endpoint.descriptor(fd));
-        }
-        self.blocking == Some(false)
-    }
-
-    /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
-    /// deadline. Signals stay blocked until the next one, so that none goes unnoticed between.
-    fn doze(&mut self, fd: c_int) -> bool {
-        const WHILE: u64 = 100_000_000;
-        let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
-        let mask = *self.mask.get_or_insert_with(kernel::block_signals);
-        left > 0 && wait::doze(fd, left.min(WHILE), mask).is_ok()
-    }
-
-    /// Lets signals through again.
-    fn unblock(&mut self) {
-        if let Some(mask) = self.mask.take() {
-            kernel::restore_signals(mask);
-        }
-    }
-
-    fn wait(
-        &mut self,
-        endpoint: &'static Endpoint,
-        fd: c_int,
-        link: &Link,
-        empty: &Empty,
-        seen_marks: u32,
-        (done, goal): (usize, usize),
-    ) -> Result<Woken, Errno> {
-        self.unblock();
-        // With part of it done any signal ends the call, whatever its handler says of restarting.
-        let strict = done > 0 || empty.peek.is_some();
-        // Nobody is woken for less than SO_RCVLOWAT, however little is asked for. A part that was taken before (the carrier
-        // changed) counts.
-        let low_water = endpoint.low_water(link);
-        let least = if done > 0 { low_water.min((goal - done) as u32) } else { low_water };
-        let part_of_few = done > 0 && low_water > 1;
-        let found = || {
-            let (more, marks) = match &empty.peek {
-                None => (link.consumer().glance_for(least), seen_marks),
-                Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
-            };
-            more || link.peer_marks() != marks
-        };
-        let hint = endpoint.nonblocking.load(Ordering::Relaxed) != 0;
-        if self.blocking.is_none() && !hint && !empty.on_tcp && wait::glance_for_a_moment(found) {
-            return Ok(Woken::Look);
-        }
-        if self.is_over(endpoint, fd) {
-            return Err(Errno(libc::EAGAIN));
-        }
-        link.set_cpu(thread::cpu());
-        // Every handler ends a call that has something to return.
-        let deadline = || self.deadline.or((strict || link.consumer().glance()).then_some(u64::MAX));
-        match wait::spin(link, deadline(), deadline().is_some(), found) {
-            Spun::Found => return Ok(Woken::Look),
-            Spun::FoundLast => return Ok(Woken::Last),
-            Spun::Interrupted => return Err(Errno(libc::EINTR)),
-            Spun::NotFound => {}
-        }
-        endpoint.adopt();
-        let too_few = || {
-            least > 1
-                && empty.peek.is_none()
-                && !levels::has_bytes(endpoint, link, fd)
-                && kernel::poll_now(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP) == 0
-        };
-        // There may be something new that is not enough: not to be slept on again at once.
-        let enough = || found() && !too_few();
-        held::during(Obligation::Call(endpoint), || {
-            loop {
-                let mut woken = Woken::Tick;
-                if !empty.on_tcp {
-                    woken = wait::sleep(link, Sleep::Data, deadline(), NAP, enough)?;
-                }
-                // With a part of them in the ring, or taken, TCP does not tell of the rest.
-                let tick = if part_of_few || (least > 1 && link.consumer().glance()) { NAP } else { wait::TICK };
-                if woken == Woken::Tick {
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, enough) {
-                        // Without the descriptors for it naps must do.
-                        Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => Woken::Tick,
-                        slept => slept?,
-                    };
-                }
-                if woken == Woken::Last || part_of_few || !too_few() {
-                    return Ok(woken);
-                }
-            }
-        })
-    }
-
-    #[cold]
-    fn ask(&mut self, endpoint: &Endpoint, fd: c_int) {
-        let nonblocking = kernel::is_nonblocking(fd);
-        endpoint.nonblocking.store(u8::from(nonblocking), Ordering::Relaxed);
-        self.blocking = Some(!nonblocking);
-        let mut timeout = libc::timeval { tv_sec: 0, tv_usec: 0 };
-        if !nonblocking
-            && kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &mut timeout).is_ok()
-            && (timeout.tv_sec, timeout.tv_usec) != (0, 0)
-        {
-            let ns = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
-            self.deadline = Some(kernel::now_ns() + ns);
-        }
-    }
 }

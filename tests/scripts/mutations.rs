@@ -118,14 +118,19 @@ const LIST: &[Mutation] = &[
     ),
     plant(
         "dontwait-ignored",
-        "shim/src/receiver.rs",
+        "shim/src/receiver/patience.rs",
         "(flags & libc::MSG_DONTWAIT != 0).then_some(false)",
         "(flags & libc::MSG_DONTWAIT == -1).then_some(false)",
     ),
-    plant("timeout-ignored", "shim/src/receiver.rs", "self.deadline = Some(kernel::now_ns() + ns);", "let _ = ns;"),
+    plant(
+        "timeout-ignored",
+        "shim/src/receiver/patience.rs",
+        "self.deadline = Some(kernel::now_ns() + ns);",
+        "let _ = ns;",
+    ),
     plant(
         "nonblock-of-another",
-        "shim/src/receiver.rs",
+        "shim/src/receiver/patience.rs",
         "let nonblocking = kernel::is_nonblocking(fd);",
         "let nonblocking = fd >= 0 && endpoint.nonblocking.load(Ordering::Relaxed) != 0;",
     ),
