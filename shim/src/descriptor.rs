@@ -285,29 +285,29 @@ pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
 /// A copy of `fd` above the program's own descriptors, in the top quarter of what it may have: the program sees its
 /// descriptors numbered as without the shim. It is the shim's own: the program cannot close it.
 pub fn high(fd: c_int) -> kernel::Result<c_int> {
-    high_from(fd, 0)
+    high_from(fd, 0, OWN)
 }
 
 /// The same, from `least` on.
-fn high_from(fd: c_int, least: c_int) -> kernel::Result<c_int> {
+fn high_from(fd: c_int, least: c_int, mark: usize) -> kernel::Result<c_int> {
     let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
-    own_above(fd, least.max(limit - limit / 4))
+    own_above(fd, least.max(limit - limit / 4), mark)
 }
 
 /// A copy of `fd`, the shim's own, at the highest number that is free.
 pub fn highest(fd: c_int) -> kernel::Result<c_int> {
     let limit = kernel::descriptor_limit().min(LIMIT as u64) as c_int;
     let free = (0..limit).rev().find(|number| kernel::status_flags(*number).is_err());
-    own_above(fd, free.ok_or(kernel::Errno(libc::EMFILE))?)
+    own_above(fd, free.ok_or(kernel::Errno(libc::EMFILE))?, OWN)
 }
 
-fn own_above(fd: c_int, least: c_int) -> kernel::Result<c_int> {
+fn own_above(fd: c_int, least: c_int, mark: usize) -> kernel::Result<c_int> {
     let high = kernel::dup_above(fd, least)?;
     if let Some(word) = word_of(high) {
         forget_stale(high);
         LOWEST_OWN.fetch_min(high, Ordering::Relaxed);
         HIGHEST_OWN.fetch_max(high, Ordering::Relaxed);
-        word.store(OWN, Ordering::SeqCst);
+        word.store(mark, Ordering::SeqCst);
     }
     Ok(high)
 }
@@ -319,11 +319,7 @@ pub fn keep(fd: c_int) -> kernel::Result<c_int> {
 
 /// The same, from `least` on.
 pub fn keep_from(fd: c_int, least: c_int) -> kernel::Result<c_int> {
-    let kept = high_from(fd, least)?;
-    if let Some(word) = word(kept) {
-        word.store(KEPT, Ordering::SeqCst);
-    }
-    Ok(kept)
+    high_from(fd, least, KEPT)
 }
 
 /// The numbers between which the shim's own descriptors are.
@@ -449,10 +445,14 @@ pub fn closing(fd: c_int) -> Option<Ending> {
     if !process::owns_tables() {
         return None;
     }
-    if let Some(Entry::Endpoint(endpoint)) = get(fd) {
-        endpoint.leaves_table(fd);
+    let Some(Entry::Endpoint(endpoint)) = get(fd) else { return ending(fd, remove(fd)?) };
+    endpoint.leaves_table(fd);
+    let removed = remove(fd);
+    if !matches!(removed, Some(Entry::Endpoint(other)) if core::ptr::eq(endpoint, other)) {
+        // Another thread was quicker.
+        endpoint.has_left_table(fd);
     }
-    ending(fd, remove(fd)?)
+    ending(fd, removed?)
 }
 
 fn ending(fd: c_int, entry: Entry) -> Option<Ending> {

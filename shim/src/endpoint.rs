@@ -15,7 +15,7 @@ use crate::log::{self, Level};
 use crate::prefix::{self, Prefixes};
 use crate::readiness::{epoll, set};
 use crate::slab::{Slab, Slot};
-use crate::{broker, config, descriptor, process};
+use crate::{broker, config, descriptor, process, thread};
 use attach::Mapping;
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -192,7 +192,7 @@ impl Endpoint {
         self.looked_ns.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
-        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited] {
+        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited, &self.kept_alone] {
             word.store(0, Ordering::Relaxed);
         }
         self.members.store(core::ptr::null_mut(), Ordering::Relaxed);
@@ -311,6 +311,7 @@ impl Endpoint {
         // Who is listed, or leaves it to another image, is the parent.
         self.listed.store(0, Ordering::Relaxed);
         self.bequeathed.store(0, Ordering::Relaxed);
+        self.kept.store(-1, Ordering::Relaxed);
         self.lingers.store(0, Ordering::Relaxed);
         self.inherited.store(u8::from(self.phase() == Phase::Linked), Ordering::Relaxed);
         // The offer is the parent's. When the parent has closed its descriptor, this process may make its own.
@@ -357,13 +358,12 @@ impl Endpoint {
             self.last_fd.store(fd, Ordering::Relaxed);
             return fd;
         }
-        let kept = self.kept.load(Ordering::SeqCst);
-        match () {
-            () if kept >= 0 => kept,
-            // Of `with_descriptor`.
-            () if descriptor::is_own(fd) => fd,
-            () => self.any_descriptor().unwrap_or(-1),
+        // Of `with_descriptor`.
+        if fd >= 0 && thread::current().copy.get() == fd + 1 {
+            return fd;
         }
+        let kept = self.kept.load(Ordering::SeqCst);
+        if kept >= 0 { kept } else { self.any_descriptor().unwrap_or(-1) }
     }
 
     /// Runs `work` with a descriptor of this endpoint that no other thread closes meanwhile.
@@ -375,12 +375,18 @@ impl Endpoint {
             }
             let copy = match descriptor::keep(fd) {
                 Ok(copy) => copy,
-                Err(Errno(libc::EBADF)) if !descriptor::is(fd, self) => continue,
+                Err(Errno(libc::EBADF)) if !descriptor::is(fd, self) => {
+                    self.has_left_table(fd);
+                    continue;
+                }
                 Err(_) => return work(fd),
             };
             // Whoever closes one takes it out of the table first: what is there still, was there when it was copied.
             if self.kept.load(Ordering::SeqCst) == fd || descriptor::is(fd, self) {
+                let cell = &thread::current().copy;
+                let outer = cell.replace(copy + 1);
                 let result = held::during(Obligation::Copy(copy), || work(copy));
+                cell.set(outer);
                 descriptor::close_own(copy);
                 return result;
             }

@@ -66,7 +66,10 @@ impl Obligation {
                 set.take_apart();
             }
             Self::Hub(fd) => Hub::taken(fd).give(),
-            Self::Copy(fd) => descriptor::close_own(fd),
+            Self::Copy(fd) => {
+                thread::current().copy.set(0);
+                descriptor::close_own(fd);
+            }
             Self::Renaming => foreign::renamed(),
             Self::Many(first, len) => {
                 // SAFETY: `apart` has written so many there.

@@ -95,12 +95,16 @@ fn make_way(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
 }
 
 /// Sends what is unread in the ring through TCP, as a copy. `false`: not all of it. Under the lock.
-pub fn send_copy(fd: c_int, link: &Link, mut position: u64, len: u32) -> bool {
-    let end = position + u64::from(len);
+pub fn send_copy(fd: c_int, link: &Link, first: u64, len: u32) -> bool {
+    let (mut position, end) = (first, first + u64::from(len));
     let mut patience = LAST_WORDS;
     while position < end {
         let mut piece = [0u8; PIECE];
         let len = PIECE.min((end - position) as usize);
+        if position != first && kernel::poll_now(fd, 0) & libc::POLLERR != 0 {
+            // The connection is over: a send would take the error that the program is to be told.
+            return true;
+        }
         // SAFETY: `piece` has room for `len` bytes, which are left behind.
         unsafe { link.producer().copy_back(position, piece.as_mut_ptr(), len as u32) };
         match kernel::send(fd, piece.get(..len).unwrap_or_default(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
@@ -125,8 +129,8 @@ pub fn died_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> 
     link.producer().carrier() == Carrier::Ring
         && link.producer().unread() > 0
         && tcp::has_received_fin(endpoint.descriptor(fd))
-        // After the FIN was seen.
-        && link.peer_marks() & MARK_END == 0
+        // After the FIN was seen. Who has recalled is answered, and its FIN may be another image's.
+        && link.peer_marks() & (MARK_END | MARK_RECALL) == 0
 }
 
 /// Sends what the dead never read through TCP after all: the kernel's answer is the right one. As a copy, in case that
@@ -135,7 +139,7 @@ pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) 
     // With this nothing enters the ring any more: the FIN stays.
     endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
-    if link.peer_marks() & MARK_GONE != 0 || kernel::poll_now(endpoint.descriptor(fd), 0) & libc::POLLERR != 0 {
+    if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(endpoint.descriptor(fd)) {
         // The reset comes after a FIN now, and would be told as an end.
         endpoint.family().hold_error(Errno(libc::ECONNRESET));
     }

@@ -15,6 +15,7 @@ use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use patience::{Empty, Patience, Peek};
 use slipstream_protocol::Reason;
+use slipstream_ring::carrier::Carrier;
 use slipstream_ring::layout::{MARK_END, MARK_GONE};
 use slipstream_ring::{Broken, Link, Look};
 
@@ -151,6 +152,10 @@ fn receive_patiently(
             Step::Ended => return Ok(pieces.done()),
             Step::Died => {
                 recall::let_the_kernel_tell(endpoint, fd, link);
+                if link.producer().carrier() == Carrier::Ring {
+                    // A signal handler's receive inside its own thread's send, which has the role.
+                    return Ok(pieces.done());
+                }
                 continue;
             }
             // The caller goes on by other means.

@@ -280,7 +280,8 @@ pub fn follow_suit(fd: c_int) {
 
 /// The program asks the kernel how its connection is: what a dead peer has not read is answered first.
 pub fn judge_end(fd: c_int) {
-    if let Some(endpoint) = descriptor::pin(fd) {
+    let Some(endpoint) = descriptor::pin(fd) else { return };
+    held::call(endpoint, || {
         if let Some(link) = endpoint.link()
             && tcp::is_ending(fd)
         {
@@ -290,8 +291,7 @@ pub fn judge_end(fd: c_int) {
                 recall::let_the_kernel_tell(endpoint, fd, link);
             }
         }
-        endpoint.unpin();
-    }
+    });
 }
 
 /// Takes the error that the kernel does not know, or by another name.

@@ -27,6 +27,8 @@ pub struct Thread {
     pub call: Cell<*const Call>,
     /// Whether what it kept for its calls has been given back: it ends.
     pub ending: Cell<bool>,
+    /// The copy of a descriptor that it works with, plus one; 0: none. See `Endpoint::with_descriptor`.
+    pub copy: Cell<c_int>,
 }
 
 // Stable Rust has no thread-locals without std, so the block is defined and found by hand: initial-exec access, which
@@ -67,6 +69,7 @@ impl Thread {
     /// In a forked child: it is another thread now.
     pub fn forget(&self) {
         self.tid.set(0);
+        self.copy.set(0);
     }
 
     /// The thread's id, by which it is known in role locks.

@@ -14,15 +14,19 @@ impl Endpoint {
     /// The table is about to forget a descriptor, which stays open until [`Endpoint::close`] has been called: calls that are
     /// inside are to find it.
     pub fn leaves_table(&self, fd: c_int) {
-        let _ = self.kept.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::Relaxed);
+        self.kept.store(fd, Ordering::SeqCst);
+    }
+
+    /// It is about to be closed, or was somebody else's to close.
+    pub fn has_left_table(&self, fd: c_int) {
+        let _ = self.kept.compare_exchange(fd, -1, Ordering::SeqCst, Ordering::Relaxed);
     }
 
     /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
     pub fn close(&'static self, fd: c_int) -> Closing {
         let closing = Closing { endpoint: self, linger: None };
-        let unkeep = || self.kept.compare_exchange(fd, -1, Ordering::SeqCst, Ordering::Relaxed);
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
-            let _ = unkeep();
+            self.has_left_table(fd);
             // The registrations under this number live on, as the socket does.
             set::number_gone(self, fd);
             return closing;
@@ -46,7 +50,7 @@ impl Endpoint {
                 self.before_end(link);
             }
         }
-        let _ = unkeep();
+        self.has_left_table(fd);
         Closing { linger: Some(last_holder), ..closing }
     }
 
@@ -225,7 +229,7 @@ impl Endpoint {
     #[cold]
     pub(super) fn bury(&'static self) {
         let kept = self.kept.load(Ordering::SeqCst);
-        if kept >= 0 {
+        if descriptor::is_own(kept) {
             // Only now does the connection end.
             if self.kept_alone.load(Ordering::Relaxed) != 0 {
                 self.link().inspect(|link| self.before_end(link));

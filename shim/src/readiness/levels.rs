@@ -60,7 +60,8 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
             recall::let_the_kernel_tell(endpoint, fd, link);
             shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
         }
-        if shown & !WRITABLE != 0 {
+        if shown & !WRITABLE != 0 || marks & MARK_END != 0 {
+            // Also between the mark and the FIN, which comes after it.
             endpoint.tcp_hint.store(1, Ordering::Relaxed);
         }
         // In the ring, TCP shows only its end (or a writer that we cannot see): readable, too.

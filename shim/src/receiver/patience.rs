@@ -113,6 +113,7 @@ impl Patience {
         let too_few = || {
             least > 1
                 && empty.peek.is_none()
+                && !link.is_recalled()
                 && !levels::has_bytes(endpoint, link, fd)
                 && kernel::poll_now(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP) == 0
         };
