@@ -95,6 +95,11 @@ impl Family {
         self.held_error.store(errno.0, Ordering::Relaxed);
     }
 
+    /// Whether there is one to be told.
+    pub fn has_error(&self) -> bool {
+        self.held_error.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes the error that is to be told.
     pub fn take_error(&self) -> Option<Errno> {
         match self.held_error.load(Ordering::Relaxed) {

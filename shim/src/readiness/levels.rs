@@ -64,6 +64,10 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
             // Also between the mark and the FIN, which comes after it.
             endpoint.tcp_hint.store(1, Ordering::Relaxed);
         }
+        if endpoint.family().has_error() {
+            // Taken from the kernel, which does not show it any more.
+            shown |= libc::EPOLLERR as u32;
+        }
         // In the ring, TCP shows only its end (or a writer that we cannot see): readable, too.
         ready |= if tx_on_tcp { shown } else { shown & !WRITABLE };
     }

@@ -246,6 +246,9 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
                 poll.revents = kernel::poll_now(poll.fd, poll.events);
             }
         }
+        if endpoint.family().has_error() {
+            poll.revents |= libc::POLLERR;
+        }
         if link.is_recalled() || (wanted & READABLE != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
             poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
         }
