@@ -152,9 +152,11 @@ fn run_says_what_is_wrong_and_leaves_nothing() {
     let output = slipstream().args(["run", "--library", "/nowhere/l.so", "--socket"]).arg(&socket).arg("true").output();
     assert!(complaint(&output.unwrap(), 125).contains("/nowhere/l.so"));
     empty();
-    // A copy of the executable, with no library beside it.
+    // A copy of the executable, with no library beside it; made by another process, because a child that another test forks
+    // would hold our descriptor of it, and who is open for writing cannot be executed.
     let lonely = tempfile::tempdir().unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_slipstream"), lonely.path().join("slipstream")).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_slipstream")).arg(lonely.path()).status();
+    assert!(copied.unwrap().success());
     let output = Command::new(lonely.path().join("slipstream")).args(["run", "true"]).output().unwrap();
     assert!(complaint(&output, 125).contains("libslipstream.so"));
     // A path that LD_PRELOAD cannot say.
