@@ -151,8 +151,15 @@ pub fn unread(endpoint: &'static Endpoint, link: &Link, fd: c_int, known: u64) -
         return known + endpoint.owed(link);
     }
     if consumer.copied() > 0 {
-        // What a sender that departed has left is there twice.
-        return in_ring.max(known.saturating_sub(consumer.void()));
+        // What a sender that departed has left is there twice, unless a reset took what was on its way; behind what TCP had
+        // before the ring.
+        let first = if consumer.is_left() {
+            let consumed = tcp::consumed(endpoint.descriptor(fd), Some(consumer.taken()));
+            consumed.map_or(0, |consumed| consumer.switched_at().saturating_sub(consumed)).min(known)
+        } else {
+            0
+        };
+        return (first + in_ring).max(known.saturating_sub(consumer.void()));
     }
     // Behind bytes of TCP's that are still on their way, those in the ring cannot be read.
     let readable = known > 0 || Carrier::of(consumer.followed()) == Carrier::Ring || has_bytes(endpoint, link, fd);
