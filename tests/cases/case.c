@@ -415,6 +415,30 @@ void say_rest(int fd)
 	say("rest: %ld bytes, hash %016lx, then %s", total, sum, got ? errno_name(errno) : "end");
 }
 
+void hand_out(int to, int fd)
+{
+	char byte = 'x', room[CMSG_SPACE(sizeof fd)] = "";
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	*head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
+	memcpy(CMSG_DATA(head), &fd, sizeof fd);
+	CHECK(sendmsg(to, &message, 0) == 1);
+}
+
+int take_in(int from)
+{
+	int fd;
+	char byte, room[CMSG_SPACE(sizeof fd)] = "";
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+	CHECK(recvmsg(from, &message, MSG_CMSG_CLOEXEC) == 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+	return fd;
+}
+
 /* --- bytes --- */
 
 static unsigned char byte_of(uint32_t tag, size_t offset)
@@ -483,6 +507,12 @@ void settle_sent(int fd)
 {
 	int there = 1;
 	UNTIL(MUST(ioctl(fd, SIOCOUTQ, &there)) == 0 && there == 0);
+}
+
+void settle_events(int set, int n)
+{
+	struct epoll_event events[16];
+	UNTIL(epoll_wait(set, events, 16, 0) >= n);
 }
 
 void settle_asleep(pid_t tid)

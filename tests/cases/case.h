@@ -126,6 +126,10 @@ void trickle(int fd);
 /* Takes what is there until the peer's end of stream, saying only the sum. */
 void say_rest(int fd);
 
+/* Hands a descriptor out over a Unix socket, and takes one. Nothing is said of it: who gets it speaks at the same time. */
+void hand_out(int to, int fd);
+int take_in(int from);
+
 /* --- bytes --- */
 
 /* The case's data: byte i of stream `tag`. */
@@ -139,6 +143,8 @@ void settle_readable(int fd, int n);
 void settle_fin(int fd);
 void settle_reset(int fd);
 void settle_sent(int fd);
+/* Waits until a set reports so many events at once (at most 16), which it must do again. */
+void settle_events(int set, int n);
 /* Waits until the thread `tid` (of any process) sleeps in the kernel for a while. */
 void settle_asleep(pid_t tid);
 void set_nonblocking(int fd, bool on);

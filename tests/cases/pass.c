@@ -3,31 +3,6 @@
 
 static char in[100];
 
-static void give_away(int to, int fd)
-{
-	char byte = 'x', room[CMSG_SPACE(sizeof fd)] = "";
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-	*head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
-	memcpy(CMSG_DATA(head), &fd, sizeof fd);
-	/* Said nothing of: who gets it speaks at the same time. */
-	CHECK(sendmsg(to, &message, 0) == 1);
-}
-
-static int receive(int from)
-{
-	int fd;
-	char byte, room[CMSG_SPACE(sizeof fd)] = "";
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-	CHECK(recvmsg(from, &message, MSG_CMSG_CLOEXEC) == 1);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-	return fd;
-}
-
 static void use(int fd)
 {
 	say_bytes("unread", in, TRY(recv(fd, in, 15, MSG_WAITALL)));
@@ -38,7 +13,7 @@ static void use(int fd)
 /* The receiver, with or without the shim. */
 void again(int from)
 {
-	int fd = receive(from);
+	int fd = take_in(from);
 	post(10);
 	use(fd);
 	close(fd);
@@ -60,7 +35,7 @@ void alice(void)
 			if (!child)
 				exec_again(pairs[1], round);
 			close(pairs[1]);
-			give_away(pairs[0], fd);
+			hand_out(pairs[0], fd);
 			if (round)
 				close(fd);
 			waitpid(child, &status, 0);
@@ -73,9 +48,9 @@ void alice(void)
 			}
 		} else {
 			/* To itself: a second number for one endpoint. */
-			give_away(pairs[0], fd);
+			hand_out(pairs[0], fd);
 			close(fd);
-			fd = receive(pairs[1]);
+			fd = take_in(pairs[1]);
 			use(fd);
 			TRY(send(fd, "giver", 5, 0));
 			close(fd);

@@ -6,18 +6,10 @@ enum { ROUNDS = 200 };
 
 static int pairs[2];
 
-/* Hands out a descriptor, and closes it. */
 static void *give_away(void *number)
 {
 	int fd = (int)(long)number;
-	char byte = 'x', room[CMSG_SPACE(sizeof fd)] = "";
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-	*head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
-	memcpy(CMSG_DATA(head), &fd, sizeof fd);
-	CHECK(sendmsg(pairs[0], &message, 0) == 1);
+	hand_out(pairs[0], fd);
 	close(fd);
 	return NULL;
 }
@@ -26,13 +18,8 @@ static void *give_away(void *number)
 static void read_rests(void)
 {
 	for (int round = 0; round < ROUNDS; round++) {
-		int fd;
-		char byte, in[100], room[CMSG_SPACE(sizeof fd)] = "";
-		struct iovec part = {&byte, 1};
-		struct msghdr message = {
-			.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-		CHECK(recvmsg(pairs[1], &message, MSG_CMSG_CLOEXEC) == 1);
-		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+		int fd = take_in(pairs[1]);
+		char in[100];
 		long all = 0, got;
 		while ((got = recv(fd, in, sizeof in, 0)) > 0)
 			all += got;
