@@ -127,6 +127,7 @@ impl Link {
     pub fn note_late(&self, kind: Sleep) {
         let own = self.own();
         let late = if kind == Sleep::Space { &own.tx.late } else { &own.rx.late };
+        // Relaxed: a count, for the status.
         late.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -445,14 +445,7 @@ pub fn closing(fd: c_int) -> Option<Ending> {
     if !process::owns_tables() {
         return None;
     }
-    let Some(Entry::Endpoint(endpoint)) = get(fd) else { return ending(fd, remove(fd)?) };
-    endpoint.leaves_table(fd);
-    let removed = remove(fd);
-    if !matches!(removed, Some(Entry::Endpoint(other)) if core::ptr::eq(endpoint, other)) {
-        // Another thread was quicker.
-        endpoint.has_left_table(fd);
-    }
-    ending(fd, removed?)
+    ending(fd, replace(fd, 0)?)
 }
 
 fn ending(fd: c_int, entry: Entry) -> Option<Ending> {
@@ -465,8 +458,17 @@ fn ending(fd: c_int, entry: Entry) -> Option<Ending> {
 /// Before a descriptor gets another meaning at one stroke (dup2): who uses it meanwhile waits for [`changed`]. What is to be
 /// finished after that.
 pub fn changing(fd: c_int) -> Option<Ending> {
+    if is_own(fd) {
+        return None;
+    }
+    let entry = replace(fd, (thread::current().tid() as usize) << 3 | CHANGING);
+    HIGHEST.fetch_max(fd, Ordering::Relaxed);
+    ending(fd, entry?)
+}
+
+/// Puts a mark where a descriptor, which stays open until its entry has ended, had an entry; what that was.
+fn replace(fd: c_int, mark: usize) -> Option<Entry> {
     let word = word(fd)?;
-    let mark = (thread::current().tid() as usize) << 3 | CHANGING;
     let mut known = word.load(Ordering::Acquire);
     loop {
         if known & OWN != 0 {
@@ -477,17 +479,19 @@ pub fn changing(fd: c_int) -> Option<Ending> {
             known = word.load(Ordering::Acquire);
             continue;
         }
+        let entry = decode(known);
+        if let Some(Entry::Endpoint(endpoint)) = entry {
+            endpoint.leaves_table(fd);
+        }
         match word.compare_exchange(known, mark, Ordering::SeqCst, Ordering::Acquire) {
-            Ok(_) => break,
+            Ok(_) => return entry,
             Err(now) => known = now,
         }
+        // Another thread was quicker.
+        if let Some(Entry::Endpoint(endpoint)) = entry {
+            endpoint.has_left_table(fd);
+        }
     }
-    HIGHEST.fetch_max(fd, Ordering::Relaxed);
-    let entry = decode(known)?;
-    if let Entry::Endpoint(endpoint) = entry {
-        endpoint.leaves_table(fd);
-    }
-    ending(fd, entry)
 }
 
 /// It names what was entered for it, or nothing of ours.

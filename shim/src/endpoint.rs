@@ -106,7 +106,8 @@ pub struct Endpoint {
     own_bell: AtomicI32,
     peer_bell: AtomicI32,
     socket: AtomicI32,
-    /// The TCP socket once the last descriptor is closed while calls are still inside.
+    /// The TCP socket once the last descriptor is closed while calls are still inside; and, until it is closed, a descriptor
+    /// that the table has forgotten. Else -1.
     kept: AtomicI32,
     /// Whether its sending outruns the peer's reading.
     pub bounce: Bounce,

@@ -140,7 +140,8 @@ pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) 
     endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
     if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(endpoint.descriptor(fd)) {
-        // The reset comes after a FIN now, and would be told as an end.
+        // The reset comes after a FIN now: the kernel has another error for it, and a receive's end.
+        let _ = kernel::getsockopt(endpoint.descriptor(fd), libc::SOL_SOCKET, libc::SO_ERROR, &mut 0i32);
         endpoint.family().hold_error(Errno(libc::ECONNRESET));
     }
 }

@@ -457,9 +457,6 @@ fn on_tcp(
     if drop_void(endpoint, fd, link) == Ok(false) {
         return Ok(Some(Step::TcpEmpty));
     }
-    if let Some(errno) = endpoint.family().take_error() {
-        return Ok(Some(Step::Failed(errno)));
-    }
     let want = pieces.left();
     // Where the ring begins, as a distance from here; `None`: here, and the turn is followed.
     let boundary = |turn, until: Option<u64>| -> Result<Option<usize>, Broken> {
@@ -498,11 +495,13 @@ fn on_tcp(
     if pieces.done() > 0 && kernel::ioctl_int(fd, SIOCATMARK) == Ok(1) {
         return Ok(Some(Step::TcpEmpty));
     }
-    let len = match end {
-        End::Open => return Ok(Some(Step::TcpEmpty)),
-        End::Fin => return Ok(Some(Step::Ended)),
-        End::Error(errno) => return Ok(Some(Step::Failed(errno))),
-        End::Bytes(len) => len.min(limit),
+    let len = match (end, endpoint.family()) {
+        (End::Bytes(len), _) => len.min(limit),
+        (End::Error(errno), _) => return Ok(Some(Step::Failed(errno))),
+        // Behind the bytes, as the kernel has it.
+        (_, family) if let Some(errno) = family.take_error() => return Ok(Some(Step::Failed(errno))),
+        (End::Open, _) => return Ok(Some(Step::TcpEmpty)),
+        (End::Fin, _) => return Ok(Some(Step::Ended)),
     };
     let keep = libc::MSG_PEEK | libc::MSG_TRUNC;
     Ok(Some(match pieces.receive(fd, len, request.flags & keep | libc::MSG_DONTWAIT) {

@@ -357,9 +357,10 @@ fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces,
             Err(errno) if pieces.done() == 0 => return Err(errno),
             // The connection broke between the ring and here. The kernel would have taken all of a send for which there is
             // room before it heard of that, and tells the next call.
-            Err(Errno(libc::EPIPE)) if tcp::has_room(socket, pieces.left() as u64) => pieces.advance(pieces.left()),
-            Err(errno @ Errno(libc::ECONNRESET)) if tcp::has_room(socket, pieces.left() as u64) => {
-                endpoint.family().hold_error(errno);
+            Err(errno @ Errno(libc::EPIPE | libc::ECONNRESET)) if tcp::has_room(socket, pieces.left() as u64) => {
+                if errno == Errno(libc::ECONNRESET) {
+                    endpoint.family().hold_error(errno);
+                }
                 pieces.advance(pieces.left());
             }
             // Where part of the call has succeeded, an error is for the next one.

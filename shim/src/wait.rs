@@ -153,17 +153,16 @@ impl Asleep {
     }
 }
 
-/// Ends a stretch of blocked signals: what is pending is delivered, and whether one of its handlers ends a call.
+/// Ends a stretch of blocked signals: what is pending is delivered, and whether that ends a call. As in the kernel, the first
+/// one with a handler decides: those behind it meet a call that is over, or begins anew.
 fn deliver(mask: u64, strict: bool) -> bool {
     let pending = kernel::pending_signals() & !mask;
-    let interrupts = pending != 0
-        && (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).any(|signal| {
-            match kernel::disposition(signal) {
-                Disposition::Interrupt => true,
-                Disposition::Restart => strict,
-                Disposition::NoHandler => false,
-            }
-        });
+    let handled = |signal: u32| match kernel::disposition(signal) {
+        Disposition::Interrupt => Some(true),
+        Disposition::Restart => Some(strict),
+        Disposition::NoHandler => None,
+    };
+    let interrupts = (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(handled) == Some(true);
     kernel::restore_signals(mask);
     interrupts
 }
@@ -281,14 +280,12 @@ pub fn sleep_on_tcp(
                 Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
                     return Err(Errno(libc::EAGAIN));
                 }
-                Ok(0) => match found() {
-                    true => {
-                        link.note_late(Sleep::Poll);
-                        return Ok(Woken::Tick);
-                    }
-                    false if tick == TICK => {}
-                    false => return Ok(Woken::Tick),
-                },
+                Ok(0) if found() => {
+                    link.note_late(Sleep::Poll);
+                    return Ok(Woken::Tick);
+                }
+                Ok(0) if tick == TICK => {}
+                Ok(0) => return Ok(Woken::Tick),
                 // A signal alone is no reason to look: what its handler means for the call is decided below.
                 Ok(n) if n > 0 && all[0].revents == 0 && all[1].revents == 0 => return Ok(Woken::Tick),
                 Ok(_) => return Ok(Woken::Look),

@@ -14,12 +14,15 @@ impl Endpoint {
     /// The table is about to forget a descriptor, which stays open until [`Endpoint::close`] has been called: calls that are
     /// inside are to find it.
     pub fn leaves_table(&self, fd: c_int) {
-        self.kept.store(fd, Ordering::SeqCst);
+        // Relaxed: the change of the table's word (SeqCst) publishes it to whoever does not find the descriptor there any
+        // more (`descriptor::is`, Acquire).
+        self.kept.store(fd, Ordering::Relaxed);
     }
 
     /// It is about to be closed, or was somebody else's to close.
     pub fn has_left_table(&self, fd: c_int) {
-        let _ = self.kept.compare_exchange(fd, -1, Ordering::SeqCst, Ordering::Relaxed);
+        // Relaxed: who still has it from here finds it closed, as who had it from the table.
+        let _ = self.kept.compare_exchange(fd, -1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.

@@ -50,15 +50,12 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         // Taken down before the question, so that what comes after it is not missed.
         endpoint.tcp_hint.store(0, Ordering::SeqCst);
-        let mut told = kernel::poll_now(endpoint.descriptor(fd), ask);
-        if is_half_told(link, told) {
-            told = kernel::poll_now(endpoint.descriptor(fd), ask);
-        }
-        let mut shown = told as u16 as u32;
+        let socket = endpoint.descriptor(fd);
+        let mut shown = whole(link, socket, ask, kernel::poll_now(socket, ask)) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
         if shown & ENDING != 0 && recall::died_with_unread(endpoint, fd, link) {
             recall::let_the_kernel_tell(endpoint, fd, link);
-            shown = kernel::poll_now(endpoint.descriptor(fd), ask) as u16 as u32;
+            shown = kernel::poll_now(socket, ask) as u16 as u32;
         }
         if shown & !WRITABLE != 0 || marks & MARK_END != 0 {
             // Also between the mark and the FIN, which comes after it.
@@ -74,11 +71,23 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     ready & (wanted | ALWAYS)
 }
 
-/// Whether the kernel may have been asked in the middle of an end, of which it does not show all bits at once: it is to be
-/// asked once more. (Over TCP its waiters are woken when it has. Ours may have been woken by the peer.)
-pub fn is_half_told(link: &Link, told: c_short) -> bool {
-    told & libc::POLLERR != 0
-        || (told & libc::POLLIN != 0 && told & libc::POLLRDHUP == 0 && link.peer_marks() & MARK_END != 0)
+/// What the kernel has told of a socket, asked again where that may have been in the middle of an end, of which it does not
+/// show all bits at once: over TCP its waiters are woken when it has, but ours look while they spin, and their peers wake them.
+pub fn whole(link: &Link, socket: c_int, ask: c_short, mut told: c_short) -> c_short {
+    let is_half = |told: c_short| {
+        let readable = told & libc::POLLIN != 0 && ask & libc::POLLRDHUP != 0 && told & libc::POLLRDHUP == 0;
+        // The mark comes before the end.
+        (readable && link.peer_marks() & MARK_END != 0) || (told & libc::POLLERR != 0 && told & libc::POLLHUP == 0)
+    };
+    // Half a microsecond each; whatever shows no more then is no end.
+    for _ in 0..100 {
+        if !is_half(told) {
+            break;
+        }
+        kernel::yield_now();
+        told = kernel::poll_now(socket, ask);
+    }
+    told
 }
 
 /// Whether TCP still holds, or is about to get, bytes that the ring has given already; drops those that are there.

@@ -236,9 +236,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
             levels::has_void(endpoint, link, poll.fd);
             poll.revents = kernel::poll_now(poll.fd, poll.events);
         }
-        if levels::is_half_told(link, poll.revents) {
-            poll.revents = kernel::poll_now(poll.fd, poll.events);
-        }
+        poll.revents = levels::whole(link, poll.fd, poll.events, poll.revents);
         if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
             endpoint.ending.store(1, Ordering::Relaxed);
             if recall::died_with_unread(endpoint, poll.fd, link) {
