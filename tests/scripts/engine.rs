@@ -74,6 +74,17 @@ impl Engine {
         moving.map(|lab| (lab.mode(), lab.status().totals.late)).filter(|(_, late)| *late > most).collect()
     }
 
+    /// Endpoints that were refused for a reason that no script gives, by mode.
+    pub fn alarms(&self) -> Vec<(Mode, &'static str, u64)> {
+        const ALARMS: [&str; 5] = ["mismatch", "hostile", "owner", "leaked", "ambiguous"];
+        let moving = self.labs.iter().filter(|lab| lab.mode() != Mode::Plain);
+        let all = moving.flat_map(|lab| {
+            let totals = lab.status().totals;
+            ALARMS.map(|reason| (lab.mode(), reason, totals.reason(reason)))
+        });
+        all.filter(|(_, _, count)| *count > 0).collect()
+    }
+
     /// Plays a script in the worlds from `first` to before `last`, side by side.
     pub fn play(&mut self, plan: &Plan, settings: Settings, first: usize, last: usize) -> Vec<Outcome> {
         for place in first..last {

@@ -136,6 +136,7 @@ fn seeds(engine: &mut Engine, range: std::ops::Range<u64>, tally: &mut Tally, un
     let mut told = Instant::now();
     let begun = Instant::now();
     let before = tally.played;
+    let mut alarms = Vec::new();
     for seed in range {
         if until.is_some_and(|until| Instant::now() > until) {
             break;
@@ -145,6 +146,11 @@ fn seeds(engine: &mut Engine, range: std::ops::Range<u64>, tally: &mut Tally, un
         judge(engine, &seed.to_string(), &steps, settings, tally, until.is_some());
         if seed % BATCH == BATCH - 1 {
             engine.renew();
+            let now = engine.alarms();
+            if now != alarms {
+                eprintln!("up to seed {seed}: {now:?}");
+                alarms = now;
+            }
         }
         if told.elapsed() > Duration::from_secs(60) {
             told = Instant::now();
@@ -277,16 +283,14 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
             totals.late,
             totals.by_reason
         );
-        for reason in ["mismatch", "hostile", "owner", "leaked", "ambiguous"] {
-            if totals.reason(reason) > 0 {
-                println!("{}: {} {reason}", lab.mode().name(), totals.reason(reason));
-                good = false;
-            }
-        }
         if tally.played >= 200 && moved * 5 < totals.connections * 2 {
             println!("{}: fewer than two fifths of the endpoints moved", lab.mode().name());
             good = false;
         }
+    }
+    for (mode, reason, count) in engine.alarms() {
+        println!("{}: {count} {reason}", mode.name());
+        good = false;
     }
     for (mode, late) in engine.late(tally.played) {
         println!("{}: {late} sleeps were ended by a timer instead of a wake", mode.name());

@@ -234,7 +234,9 @@ pub fn release(endpoint: &'static Endpoint) {
             let Some(member) = set::each(endpoint, in_set) else { return };
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
-            let enlisted = member.dormant.load(Ordering::Relaxed) == 0;
+            // What a child has of its parent's set may be out of date: the parent, while it holds the endpoint, does it.
+            let ours = set.inherited.load(Ordering::Relaxed) == 0 || endpoint.is_alone();
+            let enlisted = ours && member.dormant.load(Ordering::Relaxed) == 0;
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
             if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
                 // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.

@@ -42,10 +42,13 @@ impl Model {
                 match outcome {
                     Outcome::Blocks if size == 0 => return None,
                     // Having taken part of it, it is woken for no fewer than SO_RCVLOWAT more: whether the last are as many
-                    // depends on when it took the first.
+                    // depends on when it took the first. After an own shutdown, of which the acknowledgement wakes it, too,
+                    // for fewer.
                     Outcome::Blocks
                         if self.ends[end].lowat > 1
-                            && (flags & libc::MSG_WAITALL != 0 || self.ends[end].unread > 0) =>
+                            && (flags & libc::MSG_WAITALL != 0
+                                || self.ends[end].unread > 0
+                                || self.ends[end].wr_shut) =>
                     {
                         return None;
                     }
