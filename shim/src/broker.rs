@@ -98,6 +98,10 @@ pub fn offer(endpoint: &'static Endpoint, fd: c_int) {
         }
         Some(())
     });
+    if endpoint.any_descriptor().is_none() {
+        // Closed meanwhile, by who did not know of this.
+        withdraw(endpoint);
+    }
 }
 
 /// Tells the broker of an endpoint that is not offered, so that its status can say why. `false`: not now.
@@ -111,14 +115,16 @@ pub fn tell(endpoint: &'static Endpoint, fd: c_int, reason: Reason) -> bool {
     locked(|| send(connection()?, bytemuck::bytes_of(&offer), &[]).ok()).is_some()
 }
 
-/// What the broker must know of an endpoint, but for what passed on it. `None`: not connected (yet).
-fn describe(endpoint: &Endpoint, fd: c_int) -> Option<Offer> {
+/// What the broker must know of an endpoint, but for what passed on it. `None`: not connected (yet), or the descriptor names
+/// it no more.
+fn describe(endpoint: &'static Endpoint, fd: c_int) -> Option<Offer> {
     let (family, local) = address(fd, false)?;
     let (_, remote) = address(fd, true)?;
     let mut cookie = 0u64;
     const SO_COOKIE: c_int = 57;
     kernel::getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).ok()?;
-    Some(Offer {
+    // Whoever closes it takes it out of the table first: what is there still, was there when it was asked.
+    descriptor::is(fd, endpoint).then(|| Offer {
         header: Header::new(Kind::Offer, endpoint.id()),
         cookie,
         since_ns: endpoint.since_ns.load(Ordering::Relaxed),

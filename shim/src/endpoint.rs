@@ -111,8 +111,6 @@ pub struct Endpoint {
     kept: AtomicI32,
     /// Whether its sending outruns the peer's reading.
     pub bounce: Bounce,
-    /// 1 when that is the connection's last descriptor.
-    kept_alone: AtomicU8,
     /// How much had been read from TCP when it was last acknowledged for the sake of what goes through the ring.
     pub acknowledged: AtomicU64,
     /// Hint: O_NONBLOCK as last seen.
@@ -193,7 +191,7 @@ impl Endpoint {
         self.looked_ns.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
-        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited, &self.kept_alone] {
+        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited] {
             word.store(0, Ordering::Relaxed);
         }
         self.members.store(core::ptr::null_mut(), Ordering::Relaxed);
@@ -432,6 +430,8 @@ impl Endpoint {
             log::say(Level::Info, |line| {
                 line.text("endpoint ").number(self.id()).text(" stays on TCP: ").text(reason.name())
             });
+            // What this process sends and receives from here on is not counted.
+            self.family().lose_count();
             self.drop_prefixes();
             if phase == Phase::Prepared {
                 self.put_back();

@@ -24,7 +24,8 @@ pub struct Family {
     pub writers: Gate,
     /// Bytes that all holders have counted, by [`Direction`].
     passed: [AtomicU64; 2],
-    /// 1 once two calls of one direction overlapped, so that the order of their bytes is unknown; by [`Direction`].
+    /// 1 once the order of bytes is unknown: two calls of one direction overlapped, or a holder does not count; by
+    /// [`Direction`].
     mixed: [AtomicU32; 2],
     /// 1 once a holder has shut down the receiving side: TCP is looked at each time.
     pub shut: AtomicU32,
@@ -88,6 +89,11 @@ impl Family {
         // Relaxed: whoever comes next through the gate alone comes after this one's leaving it.
         let before = self.passed[direction as usize].fetch_add(bytes, Ordering::Relaxed);
         (self.mixed[direction as usize].load(Ordering::Relaxed) == 0).then_some(before)
+    }
+
+    /// A holder counts no more: nobody knows the order of the bytes from here on.
+    pub fn lose_count(&self) {
+        self.mixed.iter().for_each(|mixed| mixed.store(1, Ordering::Relaxed));
     }
 
     /// Keeps an error for whoever asks next.

@@ -50,7 +50,10 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
             lost |= !recall(endpoint, fd, link);
         }
         endpoint.retire(reason);
-        epoll::release(endpoint);
+        match reason {
+            Reason::Exec => epoll::release_before_exec(endpoint),
+            _ => epoll::release(endpoint),
+        }
         if lost {
             // The sender went back a moment earlier, or is no more: what it left in the ring came before what is on TCP
             // already, and can no longer be put in order for a reader that is not us. Better no stream than a wrong one.

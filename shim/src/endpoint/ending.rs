@@ -42,7 +42,6 @@ impl Endpoint {
             if self.is_pinned() {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
                 if let Ok(kept) = descriptor::keep(fd) {
-                    self.kept_alone.store(u8::from(last_holder), Ordering::Relaxed);
                     self.kept.store(kept, Ordering::SeqCst);
                     // Who sleeps on the number that goes is to sleep on this one.
                     self.wake_own(link);
@@ -233,16 +232,19 @@ impl Endpoint {
     pub(super) fn bury(&'static self) {
         let kept = self.kept.load(Ordering::SeqCst);
         if descriptor::is_own(kept) {
-            // Only now does the connection end.
-            if self.kept_alone.load(Ordering::Relaxed) != 0 {
-                self.link().inspect(|link| self.before_end(link));
-            }
+            // Only now does the connection end, unless others have it.
+            let ending = self.link().filter(|_| !process::is_exiting() && self.is_alone());
+            ending.inspect(|link| self.before_end(link));
             self.kept.store(-1, Ordering::SeqCst);
             descriptor::close_own(kept);
-            if let Some(link) = self.link() {
+            if let Some(link) = ending {
                 let wake = link.mark_end();
                 self.deliver(link, wake);
             }
+        }
+        if !process::is_exiting() {
+            // Not before the last call is out, which counts there, and stands behind its gates.
+            self.leave_family();
         }
         self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
         self.put_back();
@@ -294,9 +296,6 @@ impl Closing {
         let awaited = |link: &Link| link.verdict() == Verdict::Wait;
         if endpoint.is_known_to_broker() && (last_holder || !endpoint.link().is_some_and(awaited)) {
             broker::withdraw(endpoint);
-        }
-        if !process::is_exiting() {
-            endpoint.leave_family();
         }
         // The descriptors' own pin, last.
         endpoint.unpin();

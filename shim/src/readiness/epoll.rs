@@ -226,6 +226,18 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
 
 /// An endpoint has left the ring for good: its registrations go back to where the program made them.
 pub fn release(endpoint: &'static Endpoint) {
+    give_back(endpoint, |_| true);
+}
+
+/// The same in a process that is about to be another image. What a child has of its parent's set may be out of date: the
+/// parent, while it has the endpoint, does that.
+pub fn release_before_exec(endpoint: &'static Endpoint) {
+    let alone = endpoint.is_alone();
+    give_back(endpoint, |set| alone || set.inherited.load(Ordering::Relaxed) == 0);
+}
+
+/// Takes an endpoint's registrations from the shim, and gives the kernel those in `ours`.
+fn give_back(endpoint: &'static Endpoint, ours: impl Fn(&Set) -> bool) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
         let released = set.locked(|| {
@@ -234,9 +246,7 @@ pub fn release(endpoint: &'static Endpoint) {
             let Some(member) = set::each(endpoint, in_set) else { return };
             let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
             let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
-            // What a child has of its parent's set may be out of date: the parent, while it holds the endpoint, does it.
-            let ours = set.inherited.load(Ordering::Relaxed) == 0 || endpoint.is_alone();
-            let enlisted = ours && member.dormant.load(Ordering::Relaxed) == 0;
+            let enlisted = ours(set) && member.dormant.load(Ordering::Relaxed) == 0;
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
             if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
                 // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
