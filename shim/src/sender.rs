@@ -336,9 +336,12 @@ pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: im
             return Done::Moved(Err(errno));
         }
     }
-    let sent = held::during(Obligation::CallWriter(endpoint), real);
+    let sent = match endpoint.family().take_error() {
+        Some(errno) => Done::Moved(Err(errno)),
+        None => Done::Real(held::during(Obligation::CallWriter(endpoint), real)),
+    };
     endpoint.family().writers.leave();
-    Done::Real(sent)
+    sent
 }
 
 /// What the ring did not take goes through TCP, in the same call.

@@ -9,6 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::hub::{self, Hub};
 use crate::kernel::{self, Disposition, Errno};
+use crate::readiness::levels;
 use crate::{config, real, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -85,7 +86,7 @@ pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -
     }
     let mask = kernel::block_signals();
     let result = spin_while_masked(deadline, mask, found);
-    match deliver(mask, strict) {
+    match deliver(mask, || strict) {
         true if result => Spun::FoundLast,
         false if result => Spun::Found,
         true => Spun::Interrupted,
@@ -155,11 +156,11 @@ impl Asleep {
 
 /// Ends a stretch of blocked signals: what is pending is delivered, and whether that ends a call. As in the kernel, the first
 /// one with a handler decides: those behind it meet a call that is over, or begins anew.
-fn deliver(mask: u64, strict: bool) -> bool {
+fn deliver(mask: u64, strict: impl Fn() -> bool) -> bool {
     let pending = kernel::pending_signals() & !mask;
     let handled = |signal: u32| match kernel::disposition(signal) {
         Disposition::Interrupt => Some(true),
-        Disposition::Restart => Some(strict),
+        Disposition::Restart => Some(strict()),
         Disposition::NoHandler => None,
     };
     let interrupts = (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(handled) == Some(true);
@@ -223,7 +224,7 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
         let mut all = [on(fd, libc::POLLOUT), on(signals, libc::POLLIN)];
         real::cancellable(|| kernel::ppoll(&mut all, (limit > 0).then_some(&time), core::ptr::null()))
     });
-    let interrupted = deliver(mask, limit > 0);
+    let interrupted = deliver(mask, || limit > 0);
     real::test_cancel();
     match result {
         _ if interrupted => Err(Errno(libc::EINTR)),
@@ -240,7 +241,7 @@ pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
     let mut all = [on(fd, libc::POLLRDHUP), on(signals, libc::POLLIN)];
     let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(time)), core::ptr::null()));
     if all[1].revents != 0 {
-        let interrupted = deliver(mask, true);
+        let interrupted = deliver(mask, || true);
         real::test_cancel();
         kernel::block_signals();
         if interrupted {
@@ -301,7 +302,7 @@ pub fn sleep_on_tcp(
     let result = hub::signals(!mask).and_then(|signals| held::during(Obligation::Hub(hub.fd()), || sleep(signals)));
     hub.leave(endpoint.own_bell());
     hub.give();
-    let interrupted = deliver(mask, deadline.is_some());
+    let interrupted = deliver(mask, || deadline.is_some() || levels::has_something(endpoint, link, fd));
     // The cancellation's signal may have been among those held back.
     real::test_cancel();
     match result {

@@ -119,10 +119,12 @@ impl Patience {
         };
         // There may be something new that is not enough: not to be slept on again at once.
         let enough = || found() && !too_few();
+        // A nap would miss a signal that comes when there is something, but too little to be woken for.
+        let mut naps = !empty.on_tcp && low_water == 1;
         held::during(Obligation::Call(endpoint), || {
             loop {
                 let mut woken = Woken::Tick;
-                if !empty.on_tcp {
+                if naps {
                     woken = wait::sleep(link, Sleep::Data, deadline(), NAP, enough)?;
                 }
                 // With a part of them in the ring, or taken, TCP does not tell of the rest.
@@ -130,7 +132,10 @@ impl Patience {
                 if woken == Woken::Tick {
                     woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, enough) {
                         // Without the descriptors for it naps must do.
-                        Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => Woken::Tick,
+                        Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => {
+                            naps = true;
+                            Woken::Tick
+                        }
                         slept => slept?,
                     };
                 }
