@@ -13,7 +13,7 @@
 //!
 //! The boundary is written before the turn, and the turn before the first byte on the new carrier. Two boundaries are
 //! kept (`n & 1`): the sender may go back before the receiver has crossed into the ring, but it takes a new odd turn only
-//! when the receiver has [followed](crate::layout::ConsumerLine) the last even one, so no boundary that may still be
+//! when the receiver has [followed](crate::layout::StateLine) the last even one, so no boundary that may still be
 //! needed is overwritten.
 
 /// What a receiver says about the ring.

@@ -47,18 +47,18 @@ impl Consumer<'_> {
     #[inline]
     pub fn followed(&self) -> u32 {
         // Relaxed: own word.
-        self.0.own().consumer.followed.load(Ordering::Relaxed)
+        self.0.own().state.followed.load(Ordering::Relaxed)
     }
 
     /// Looks, exactly. Under the lock: without it the cursors could move between their reads and look broken.
     #[inline]
     pub fn look(&self) -> Result<Look, Broken> {
-        let own = &self.0.own().consumer;
+        let own = self.0.own();
         loop {
-            let (followed, head) = (own.followed.own(), own.head.own());
+            let (followed, head) = (own.state.followed.own(), own.consumer.head.own());
             let look = self.look_from(followed, head);
             // When a signal handler of this thread has received meanwhile, the peer may be too far ahead of what we knew.
-            if look.is_ok() || (own.followed.own(), own.head.own()) == (followed, head) {
+            if look.is_ok() || (own.state.followed.own(), own.consumer.head.own()) == (followed, head) {
                 return look;
             }
         }
@@ -66,20 +66,20 @@ impl Consumer<'_> {
 
     #[inline]
     fn look_from(&self, followed: u32, head: u64) -> Result<Look, Broken> {
-        let peer = &self.0.peer().producer;
+        let peer = self.0.peer();
         // SYNC POINT turn: Acquire pairs with `Producer::take_turn`.
-        let turn = peer.turn.load(at("turn/look", Ordering::Acquire));
+        let turn = peer.state.turn.load(at("turn/look", Ordering::Acquire));
         let ahead = turn.wrapping_sub(followed);
         // Untrusted: a sender is at most two turns ahead, and that only from TCP (ring entered and left again).
         if ahead > 2 || (ahead == 2 && Carrier::of(followed) == Carrier::Ring) {
             return Err(Broken);
         }
         if Carrier::of(followed) == Carrier::Tcp {
-            let until = (ahead > 0).then(|| peer.boundary[1].load(Ordering::Relaxed));
+            let until = (ahead > 0).then(|| peer.state.boundary[1].load(Ordering::Relaxed));
             return Ok(Look::Tcp { turn: followed, until });
         }
         // SYNC POINT data: Acquire pairs with `Producer::publish`: the bytes up to `tail` are there.
-        let tail = peer.tail.load(at("data/look", Ordering::Acquire));
+        let tail = peer.producer.tail.load(at("data/look", Ordering::Acquire));
         let available = tail.wrapping_sub(head);
         // Untrusted: a producer is never behind the consumer, nor further ahead than the ring is long.
         if available > u64::from(self.0.capacity()) {
@@ -88,7 +88,7 @@ impl Consumer<'_> {
         // In the ring's last turn nothing is published after the go-back, and its boundary is the last tail, which the
         // Acquire of `turn` has made visible.
         if available == 0 && ahead == 1 {
-            return if peer.boundary[0].load(Ordering::Relaxed) == head {
+            return if peer.state.boundary[0].load(Ordering::Relaxed) == head {
                 Ok(Look::Crossing { turn: followed })
             } else {
                 Err(Broken)
@@ -133,7 +133,7 @@ impl Consumer<'_> {
     pub fn follow(&self, turn: u32) -> Result<(), Raced> {
         // SYNC POINT followed: Release pairs with the Acquire in `Producer::may_switch`: our reading of the old boundary
         // is done. A compare-exchange, because a signal handler of this thread may have followed.
-        let followed = &self.0.own().consumer.followed;
+        let followed = &self.0.own().state.followed;
         followed
             .compare_exchange(turn, turn.wrapping_add(1), at("followed/follow", Ordering::Release), Ordering::Relaxed)
             .map(|_| ())
@@ -141,7 +141,7 @@ impl Consumer<'_> {
     }
 
     /// Whether there is something to look at beside what TCP itself shows: bytes in the ring, or a turn to follow.
-    /// Anyone, any time, without the lock; one cache line of the peer's.
+    /// Anyone, any time, without the lock; two cache lines of the peer's, of which one seldom changes.
     #[inline]
     pub fn glance(&self) -> bool {
         self.glance_for(1)
@@ -150,12 +150,12 @@ impl Consumer<'_> {
     /// As [`Consumer::glance`], where fewer than `least` bytes in the ring, at least 1, are nothing to look at.
     #[inline]
     pub fn glance_for(&self, least: u32) -> bool {
-        let peer = &self.0.peer().producer;
+        let peer = self.0.peer();
         let followed = self.followed();
         // Acquire as in `look`; whoever acts on a glance looks again under the lock.
-        peer.turn.load(Ordering::Acquire) != followed
+        peer.state.turn.load(Ordering::Acquire) != followed
             || (Carrier::of(followed) == Carrier::Ring
-                && peer.tail.load(Ordering::Acquire).wrapping_sub(self.head()) >= u64::from(least))
+                && peer.producer.tail.load(Ordering::Acquire).wrapping_sub(self.head()) >= u64::from(least))
     }
 
     /// The peer's producer cursor, as a mark to compare with later: a hint, never used as a bound.
@@ -166,17 +166,18 @@ impl Consumer<'_> {
 
     /// Where in the ring the sender has gone back to TCP, if reading has yet to follow it there. Under the lock, or as a hint.
     pub fn goes_back_at(&self) -> Option<u64> {
-        let (own, peer) = (self.followed(), &self.0.peer().producer);
+        let (own, peer) = (self.followed(), self.0.peer());
         // Acquire as in `look`.
-        let behind = Carrier::of(own) == Carrier::Ring && peer.turn.load(Ordering::Acquire) == own.wrapping_add(1);
-        behind.then(|| peer.boundary[0].load(Ordering::Relaxed))
+        let behind =
+            Carrier::of(own) == Carrier::Ring && peer.state.turn.load(Ordering::Acquire) == own.wrapping_add(1);
+        behind.then(|| peer.state.boundary[0].load(Ordering::Relaxed))
     }
 
     /// Whether the sender has been in the ring and left it again while reading is still on the TCP before it. Under the lock.
     pub fn is_left(&self) -> bool {
-        let (own, peer) = (self.followed(), &self.0.peer().producer);
+        let (own, peer) = (self.followed(), self.0.peer());
         // Acquire as in `look`: the ring holds all that it will.
-        Carrier::of(own) == Carrier::Tcp && peer.turn.load(Ordering::Acquire) == own.wrapping_add(2)
+        Carrier::of(own) == Carrier::Tcp && peer.state.turn.load(Ordering::Acquire) == own.wrapping_add(2)
     }
 
     /// Notes that `bytes` have been read from TCP in all. Under the lock.
@@ -201,6 +202,6 @@ impl Consumer<'_> {
     /// Whether the sender has, this very moment, taken a turn that reading has not followed.
     pub fn is_behind(&self) -> bool {
         // SeqCst: for the receiver that withdraws its readiness (SYNC POINT ready) and looks whether it was in time.
-        self.0.peer().producer.turn.load(Ordering::SeqCst) != self.followed()
+        self.0.peer().state.turn.load(Ordering::SeqCst) != self.followed()
     }
 }

@@ -3,17 +3,19 @@
 //! ```text
 //! offset  line       written            read by the peer
 //!      0  identity   once, by broker    at attach
-//!    128  producer   every publication  by its consumer, all in one line: tail, turn, boundaries, marks
-//!    256  consumer   every consumption  by its producer, when its cached copy runs out: head, followed, ready
-//!    384  sleepers   before each sleep  after each publication: epochs
-//!    512  wakes      with each wake     by its sleepers: the futex words
-//!    640  tx state   by the own side    never
-//!    768  rx state   by the own side    never
-//!    896  prefixes   once, at attach    at attach: digests for the verification
+//!    128  producer   every publication  by its consumer: the tail
+//!    256  consumer   every consumption  by its producer, when its cached copy runs out: the head
+//!    384  state      seldom             with every call: turn, followed, ready, marks
+//!    512  sleepers   before each sleep  after each publication: epochs
+//!    640  wakes      with each wake     by its sleepers: the futex words
+//!    768  tx         by the own side    never
+//!    896  rx         by the own side    never
+//!   1024  prefixes   once, at attach    at attach: digests for the verification
 //!   4096  the ring: `capacity` bytes
 //! ```
 //!
-//! Lines are 128 bytes apart because adjacent 64-byte lines are fetched in pairs.
+//! Lines are 128 bytes apart because adjacent 64-byte lines are fetched in pairs. A cursor has a line of its own: what is
+//! read with every call but changes seldom stays in both sides' caches.
 
 use crate::role::RoleLock;
 use crate::sync::{AtomicU32, AtomicU64, Boundary, Ordering, at};
@@ -21,7 +23,7 @@ use crate::sync::{AtomicU32, AtomicU64, Boundary, Ordering, at};
 /// First word of an outbox: "SLIPRING".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SLIPRING");
 /// Version of the layout and of the rules for its words.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before the ring.
 pub const HEADER: usize = 4096;
 /// The smallest ring, in bytes.
@@ -62,16 +64,35 @@ pub struct Identity {
     pub(crate) side: AtomicU32,
 }
 
-/// What the peer's consumer reads: one cache line tells it everything.
+/// What the peer's consumer waits for.
 #[repr(C, align(128))]
 pub struct ProducerLine {
     /// Bytes ever published in this ring: the producer cursor.
     pub(crate) tail: AtomicU64,
+    /// When this side last published something (bytes, a turn, its end), in ticks of the CPU's counter. A hint, for who
+    /// reports several connections in the order of their news.
+    pub(crate) news: AtomicU64,
+}
+
+/// What the peer's producer waits for.
+#[repr(C, align(128))]
+pub struct ConsumerLine {
+    /// Bytes ever consumed from the peer's ring: the consumer cursor.
+    pub(crate) head: AtomicU64,
+}
+
+/// What this side says of itself, and its peer asks with every call.
+#[repr(C, align(128))]
+pub struct StateLine {
     /// Where turn `n` begins, at index `n & 1`: odd turns (TCP → ring) in bytes written to TCP, even turns
     /// (ring → TCP) in bytes published in the ring.
     pub(crate) boundary: [Boundary; 2],
     /// Carrier changes so far. Even: TCP carries; odd: the ring does.
     pub(crate) turn: AtomicU32,
+    /// The peer's turn that this side's reading has reached.
+    pub(crate) followed: AtomicU32,
+    /// A [`crate::carrier::Ready`].
+    pub(crate) ready: AtomicU32,
     /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`], [`MARK_CLOSED`].
     pub(crate) marks: AtomicU32,
     /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
@@ -79,26 +100,12 @@ pub struct ProducerLine {
     /// What a go-back under way says to a recall, see [`crate::recall`]: [`LEAVING`], [`COPIED`], and from bit 2 on how many
     /// bytes before it are sent through TCP as well.
     pub(crate) leaving: AtomicU32,
-    /// When this side last published something (bytes, a turn, its end), in ticks of the CPU's counter. A hint, for who
-    /// reports several connections in the order of their news.
-    pub(crate) news: AtomicU64,
 }
 
-/// In [`ProducerLine::leaving`]: the sender looks for a recall, and may take its turn back.
+/// In [`StateLine::leaving`]: the sender looks for a recall, and may take its turn back.
 pub(crate) const LEAVING: u32 = 1;
-/// In [`ProducerLine::leaving`]: it has left the ring for good.
+/// In [`StateLine::leaving`]: it has left the ring for good.
 pub(crate) const COPIED: u32 = 2;
-
-/// What the peer's producer reads.
-#[repr(C, align(128))]
-pub struct ConsumerLine {
-    /// Bytes ever consumed from the peer's ring: the consumer cursor.
-    pub(crate) head: AtomicU64,
-    /// The peer's turn that this side's reading has reached.
-    pub(crate) followed: AtomicU32,
-    /// A [`crate::carrier::Ready`].
-    pub(crate) ready: AtomicU32,
-}
 
 /// Epochs of this side's sleepers, one per [`crate::wait::Sleep`], each raised before a sleep.
 #[repr(C, align(128))]
@@ -171,6 +178,7 @@ pub struct Outbox {
     pub(crate) identity: Identity,
     pub(crate) producer: ProducerLine,
     pub(crate) consumer: ConsumerLine,
+    pub(crate) state: StateLine,
     pub(crate) sleepers: SleeperLine,
     pub(crate) wakes: WakeLine,
     pub(crate) tx: TxState,
@@ -183,14 +191,15 @@ const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Outbox>() <= HEADER && align_of::<Outbox>() == 128);
     assert!(offset_of!(Outbox, producer) == 128 && offset_of!(Outbox, consumer) == 256);
-    assert!(offset_of!(Outbox, sleepers) == 384 && offset_of!(Outbox, wakes) == 512);
-    assert!(offset_of!(Outbox, tx) == 640 && offset_of!(Outbox, rx) == 768 && offset_of!(Outbox, prefixes) == 896);
-    assert!(offset_of!(ProducerLine, tail) == 0 && offset_of!(ProducerLine, boundary) == 8);
-    assert!(offset_of!(ProducerLine, turn) == 24 && offset_of!(ProducerLine, marks) == 28);
     assert!(
-        offset_of!(ConsumerLine, head) == 0
-            && offset_of!(ConsumerLine, followed) == 8
-            && offset_of!(ConsumerLine, ready) == 12
+        offset_of!(Outbox, state) == 384 && offset_of!(Outbox, sleepers) == 512 && offset_of!(Outbox, wakes) == 640
+    );
+    assert!(offset_of!(Outbox, tx) == 768 && offset_of!(Outbox, rx) == 896 && offset_of!(Outbox, prefixes) == 1024);
+    assert!(offset_of!(ProducerLine, tail) == 0 && offset_of!(ConsumerLine, head) == 0);
+    assert!(offset_of!(StateLine, boundary) == 0 && offset_of!(StateLine, turn) == 16);
+    assert!(offset_of!(StateLine, followed) == 20 && offset_of!(StateLine, ready) == 24);
+    assert!(
+        offset_of!(StateLine, marks) == 28 && offset_of!(StateLine, cpu) == 32 && offset_of!(StateLine, leaving) == 36
     );
     assert!(offset_of!(Prefixes, tx) == 16 && offset_of!(Prefixes, rx) == 120 && offset_of!(Prefixes, posted) == 224);
 };
@@ -220,8 +229,9 @@ const fn bytes_of_word<Line, Word>(_: fn(&Line) -> &Word) -> usize {
 #[cfg(not(loom))]
 words! {
     identity: Identity { magic, pair, version, capacity, side }
-    producer: ProducerLine { tail, boundary, turn, marks, cpu, leaving, news }
-    consumer: ConsumerLine { head, followed, ready }
+    producer: ProducerLine { tail, news }
+    consumer: ConsumerLine { head }
+    state: StateLine { boundary, turn, followed, ready, marks, cpu, leaving }
     sleepers: SleeperLine { epoch }
     wakes: WakeLine { data, space, local }
     tx: TxState { lock, served, peer_head, staged, resent, wakes, sleeps, late }
@@ -249,16 +259,17 @@ impl Outbox {
         let long = || AtomicU64::new(0);
         let outbox = Self {
             identity: Identity { magic: long(), pair: long(), version: word(), capacity: word(), side: word() },
-            producer: ProducerLine {
-                tail: long(),
+            producer: ProducerLine { tail: long(), news: long() },
+            consumer: ConsumerLine { head: long() },
+            state: StateLine {
                 boundary: [Boundary::new(0), Boundary::new(0)],
                 turn: word(),
+                followed: word(),
+                ready: word(),
                 marks: word(),
                 cpu: word(),
                 leaving: word(),
-                news: long(),
             },
-            consumer: ConsumerLine { head: long(), followed: word(), ready: word() },
             sleepers: SleeperLine { epoch: [word(), word(), word()] },
             wakes: WakeLine { data: word(), space: word(), local: word() },
             tx: TxState {
@@ -326,8 +337,8 @@ impl Outbox {
         Snapshot {
             tail: load(&self.producer.tail),
             head: load(&self.consumer.head),
-            turn: self.producer.turn.load(Ordering::Relaxed),
-            followed: self.consumer.followed.load(Ordering::Relaxed),
+            turn: self.state.turn.load(Ordering::Relaxed),
+            followed: self.state.followed.load(Ordering::Relaxed),
             tx_sleeps: load(&self.tx.sleeps),
             tx_wakes: load(&self.tx.wakes),
             tx_late: load(&self.tx.late),
@@ -341,7 +352,7 @@ impl Outbox {
     /// [`Outbox::futexes`] and rings the survivor's doorbell.
     pub fn mark_gone(&self) {
         // SYNC POINT gone: the mark before the futex words, so that a sleeper whose wait fails on a changed word sees it.
-        self.producer.marks.fetch_or(MARK_GONE, Ordering::SeqCst);
+        self.state.marks.fetch_or(MARK_GONE, Ordering::SeqCst);
         self.wakes.data.fetch_add(1, at("gone/words", Ordering::SeqCst));
         self.wakes.space.fetch_add(1, at("gone/words", Ordering::SeqCst));
     }

@@ -150,7 +150,7 @@ impl Link {
     /// it, too, for whoever must look then.
     pub fn mark_end(&self) -> Wake {
         self.note_news();
-        self.own().producer.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));
+        self.own().state.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));
         total_order("sleep/end");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
     }
@@ -172,14 +172,14 @@ impl Link {
     #[inline]
     pub fn peer_marks(&self) -> u32 {
         // Acquire: what the peer published before it ended is visible to whoever sees the mark.
-        self.peer().producer.marks.load(at("marks/look", Ordering::Acquire))
+        self.peer().state.marks.load(at("marks/look", Ordering::Acquire))
     }
 
     /// Tells the peer on which CPU this side works.
     #[inline]
     pub fn set_cpu(&self, cpu: u32) {
         // Relaxed, here and in `peer_cpu`: a hint. Written only when it changes, so that the line stays shared.
-        let word = &self.own().producer.cpu;
+        let word = &self.own().state.cpu;
         if word.load(Ordering::Relaxed) != cpu.wrapping_add(1) {
             word.store(cpu.wrapping_add(1), Ordering::Relaxed);
         }
@@ -188,7 +188,7 @@ impl Link {
     /// The CPU that the peer last worked on, if it said so.
     #[inline]
     pub fn peer_cpu(&self) -> Option<u32> {
-        self.peer().producer.cpu.load(Ordering::Relaxed).checked_sub(1)
+        self.peer().state.cpu.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Says whether this side's reading is ready for the ring. It only ever rises: what is said is not taken back but by
@@ -196,7 +196,7 @@ impl Link {
     pub fn set_ready(&self, ready: Ready) -> Wake {
         // SYNC POINT ready: Release, so that the peer that sees it also sees what was prepared; partner in
         // `Producer::may_switch`. A maximum, because another thread may have given the ring up meanwhile.
-        self.own().consumer.ready.fetch_max(ready as u32, at("ready/set", Ordering::SeqCst));
+        self.own().state.ready.fetch_max(ready as u32, at("ready/set", Ordering::SeqCst));
         total_order("ready/withdraw");
         // A peer whose writer waits for space must hear that this side gives up the ring.
         if ready == Ready::Never {
@@ -208,6 +208,6 @@ impl Link {
 
     /// What this side last said by [`Link::set_ready`].
     pub fn ready(&self) -> Ready {
-        Ready::from_word(self.own().consumer.ready.load(Ordering::Relaxed))
+        Ready::from_word(self.own().state.ready.load(Ordering::Relaxed))
     }
 }

@@ -25,7 +25,7 @@ impl<'a> Producer<'a> {
     #[inline]
     pub fn carrier(&self) -> Carrier {
         // Relaxed: own word.
-        Carrier::of(self.0.own().producer.turn.load(Ordering::Relaxed))
+        Carrier::of(self.0.own().state.turn.load(Ordering::Relaxed))
     }
 
     /// Claims up to `want` bytes of the ring to copy into. The cached cursor answers when it can; a claim shorter than
@@ -62,14 +62,17 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Up to where `owner` has claimed: what another one had claimed and not published when it died is void.
+    /// Up to where `owner` has claimed: what another one had claimed and not published when it died is void. The cursor's
+    /// own line, which the peer has in its cache, is not read for it as long as the owner stays the same.
     #[inline]
     fn staged_end(&self, staged: u64, owner: u32) -> u64 {
-        let tail = self.0.own().producer.tail.own();
-        // Less than the capacity ahead of the cursor, so the low halves tell the distance.
-        let ahead = if (staged >> 32) as u32 == owner { (staged as u32).wrapping_sub(tail as u32) } else { 0 };
-        debug_assert!(ahead <= self.0.capacity(), "only the lock's owner sends");
-        tail + u64::from(ahead)
+        let own = self.0.own();
+        if (staged >> 32) as u32 != owner {
+            return own.producer.tail.own();
+        }
+        // At most the capacity ahead of where the peer said it was, so the low halves tell the distance.
+        let head = own.tx.peer_head.own();
+        head.wrapping_add(u64::from((staged as u32).wrapping_sub(head as u32)))
     }
 
     /// Publishes everything staged: the caller's own claim, and those of its signal handlers. After [`Claim`]s were
@@ -101,16 +104,15 @@ impl<'a> Producer<'a> {
     pub fn may_switch(&self) -> bool {
         let peer = self.0.peer();
         // SYNC POINT ready, SYNC POINT followed: Acquire pairs with `Link::set_ready` and `Consumer::follow`.
-        Ready::from_word(peer.consumer.ready.load(at("ready/may_switch", Ordering::Acquire))) == Ready::Ready
-            && (peer.consumer.followed.load(at("followed/may_switch", Ordering::Acquire))
-                == self.0.own().producer.turn.own()
+        Ready::from_word(peer.state.ready.load(at("ready/may_switch", Ordering::Acquire))) == Ready::Ready
+            && (peer.state.followed.load(at("followed/may_switch", Ordering::Acquire)) == self.0.own().state.turn.own()
                 || planted("may_switch: only when followed"))
     }
 
     /// Whether the receiver asks that the ring be left.
     #[inline]
     pub fn must_go_back(&self) -> bool {
-        Ready::from_word(self.0.peer().consumer.ready.load(Ordering::Acquire)) == Ready::Never
+        Ready::from_word(self.0.peer().state.ready.load(Ordering::Acquire)) == Ready::Never
     }
 
     /// Leaves TCP, on which `written` bytes have been written so far, for the ring. `Err`: the receiver withdrew its word
@@ -126,7 +128,7 @@ impl<'a> Producer<'a> {
         // SYNC POINT ready, taken back: our turn is SeqCst before this look, the receiver's withdrawal SeqCst before its
         // own look at the turn: at least one sees the other.
         total_order("ready/switch");
-        if Ready::from_word(self.0.peer().consumer.ready.load(Ordering::SeqCst)) == Ready::Ready {
+        if Ready::from_word(self.0.peer().state.ready.load(Ordering::SeqCst)) == Ready::Ready {
             return Ok(());
         }
         Err(self.go_back())
@@ -143,7 +145,7 @@ impl<'a> Producer<'a> {
     }
 
     pub(crate) fn take_turn(&self, boundary: u64) {
-        let line = &self.0.own().producer;
+        let line = &self.0.own().state;
         let next = line.turn.own().wrapping_add(1);
         self.0.note_news();
         line.boundary[(next & 1) as usize].store(boundary, Ordering::Relaxed);

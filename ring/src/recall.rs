@@ -27,7 +27,7 @@ impl Link {
     pub fn recall(&self) -> Wake {
         // SYNC POINT recall: Release, so that the sender that sees the mark sees the final `head`; SeqCst against its
         // publication; partner in `is_recalled`.
-        self.own().producer.marks.fetch_or(MARK_RECALL, at("recall/mark", Ordering::SeqCst));
+        self.own().state.marks.fetch_or(MARK_RECALL, at("recall/mark", Ordering::SeqCst));
         total_order("sleep/recall");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
     }
@@ -36,7 +36,7 @@ impl Link {
     /// [void](Consumer::void) from here on is still to be dropped first.
     pub fn mark_closed(&self) {
         // SYNC POINT closed: SeqCst, before the looks for a copy; partner in `Producer::leave`.
-        self.own().producer.marks.fetch_or(MARK_CLOSED, at("closed/mark", Ordering::SeqCst));
+        self.own().state.marks.fetch_or(MARK_CLOSED, at("closed/mark", Ordering::SeqCst));
         total_order("closed/look");
     }
 
@@ -44,14 +44,14 @@ impl Link {
     #[inline]
     pub fn has_recalled(&self) -> bool {
         // Acquire: what was done before is visible to this side's other holders.
-        self.own().producer.marks.load(Ordering::Acquire) & MARK_RECALL != 0
+        self.own().state.marks.load(Ordering::Acquire) & MARK_RECALL != 0
     }
 
     /// Whether the peer has, and bytes of this side's may still be in the ring.
     #[inline]
     pub fn is_recalled(&self) -> bool {
         // SYNC POINT recall: SeqCst, after the SeqCst publication of whoever sends.
-        self.peer().producer.marks.load(at("recall/look", Ordering::SeqCst)) & MARK_RECALL != 0
+        self.peer().state.marks.load(at("recall/look", Ordering::SeqCst)) & MARK_RECALL != 0
             && self.producer().carrier() == Carrier::Ring
     }
 }
@@ -74,27 +74,27 @@ pub enum Leftover {
 impl Consumer<'_> {
     /// What becomes of what is unread. Under the lock, after [`Link::recall`].
     pub fn leftover(&self) -> Leftover {
-        let (own, peer) = (self.0.own(), &self.0.peer().producer);
+        let (own, peer) = (self.0.own(), self.0.peer());
         // SYNC POINT recall, too late: SeqCst, after our mark; partner in `Producer::leave`.
-        let turn = peer.turn.load(Ordering::SeqCst);
+        let turn = peer.state.turn.load(Ordering::SeqCst);
         // SYNC POINT leaving: Acquire pairs with the sender's word in `Producer::leave`: when that was given after another
         // turn, the next look shows it.
-        let leaving = peer.leaving.load(at("leaving/look", Ordering::Acquire));
-        let decided = leaving & LEAVING == 0 && peer.turn.load(Ordering::Relaxed) == turn;
+        let leaving = peer.state.leaving.load(at("leaving/look", Ordering::Acquire));
+        let decided = leaving & LEAVING == 0 && peer.state.turn.load(Ordering::Relaxed) == turn;
         if !decided && !planted("recall: waits for the sender's word") {
             return Leftover::Undecided;
         }
-        let tail = peer.tail.load(Ordering::Acquire);
+        let tail = peer.producer.tail.load(Ordering::Acquire);
         let unread = tail.wrapping_sub(own.consumer.head.own());
         if Carrier::of(turn) == Carrier::Ring {
             return if unread == 0 { Leftover::Nothing } else { Leftover::Resent };
         }
-        let follows = turn == own.consumer.followed.own();
+        let follows = turn == own.state.followed.own();
         if leaving & COPIED != 0 {
             return Leftover::Copied;
         }
         // Relaxed: written before the turn of a sender that has answered.
-        let answered = self.0.peer().tx.resent.load(Ordering::Relaxed) == tail && !planted("recall: sees the answer");
+        let answered = peer.tx.resent.load(Ordering::Relaxed) == tail && !planted("recall: sees the answer");
         if follows || unread == 0 || answered { Leftover::Nothing } else { Leftover::Stranded }
     }
 
@@ -102,14 +102,14 @@ impl Consumer<'_> {
     /// since. Untrusted.
     pub fn switched_at(&self) -> u64 {
         // Relaxed: written before the turn, which the caller has seen.
-        self.0.peer().producer.boundary[1].load(Ordering::Relaxed)
+        self.0.peer().state.boundary[1].load(Ordering::Relaxed)
     }
 
     /// Bytes that a sender that has departed left on TCP as well as in the ring; 0: it has not. Anyone, any time.
     #[inline]
     pub fn copied(&self) -> u64 {
         // Acquire: the end of the ring that it was said for is visible. Untrusted: no more than the ring is long.
-        u64::from(self.0.peer().producer.leaving.load(Ordering::Acquire) >> 2).min(u64::from(self.0.capacity()))
+        u64::from(self.0.peer().state.leaving.load(Ordering::Acquire) >> 2).min(u64::from(self.0.capacity()))
     }
 
     /// Of those, the ones that are next on TCP and that the ring has given already: to be dropped. Under the lock, or as a
@@ -162,12 +162,12 @@ impl Producer<'_> {
 
     /// The wake, and how much is to be copied after all.
     fn leave(&self, copy: u32) -> Option<(Wake, u32)> {
-        let line = &self.0.own().producer;
+        let line = &self.0.own().state;
         // Relaxed: the turn publishes it.
         line.leaving.store(LEAVING | copy << 2, Ordering::Relaxed);
         let wake = self.go_back();
         // SYNC POINT recall, too late: SeqCst, after our last publication and our turn; partner in `Consumer::leftover`.
-        let marks = self.0.peer().producer.marks.load(at("recall/look", Ordering::SeqCst));
+        let marks = self.0.peer().state.marks.load(at("recall/look", Ordering::SeqCst));
         // SYNC POINT leaving: Release, so that who sees the word sees the turn that it was given after.
         let word = at("leaving/decide", Ordering::Release);
         // SYNC POINT closed: a receiver that has closed would answer a copy with a reset; one whose mark is not seen here

@@ -7,12 +7,12 @@ mod support;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use slipstream_ring::carrier::{Carrier, Ready};
-use slipstream_ring::layout::{GRID, Outbox};
+use slipstream_ring::layout::{GRID, Outbox, WORDS};
 use slipstream_ring::role::Entry;
 use slipstream_ring::verify::Prefix;
 use slipstream_ring::{Broken, Link, Look};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use support::{Nobody, Pair, SLEEPS, Start};
+use support::{Nobody, Pair, SLEEPS, Start, offset};
 
 const CAPACITY: u32 = 4096;
 /// Words of the header that a peer can write and this side may read: all of them.
@@ -61,12 +61,21 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 /// The words that an honest peer writes: cursors, boundaries, turns, marks, readiness, epochs, futexes.
-const LIVELY: [u16; 12] = [128, 136, 144, 152, 156, 160, 256, 264, 268, 384, 388, 512];
+fn lively() -> Vec<(u16, bool)> {
+    let lines = ["producer.", "consumer.", "state.", "sleepers.", "wakes."];
+    let words = WORDS.iter().filter(|(name, ..)| lines.iter().any(|line| name.starts_with(line)));
+    // Those of several elements, one by one.
+    words
+        .flat_map(|(name, offset, bytes)| {
+            let wide = ["producer.tail", "producer.news", "consumer.head", "state.boundary"].contains(name);
+            (*offset..offset + bytes).step_by(if wide { 8 } else { 4 }).map(move |place| (place as u16, wide))
+        })
+        .collect()
+}
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     // Miri does not do accesses of two sizes to one place.
-    let natural =
-        prop::sample::select(LIVELY.to_vec()).prop_map(|place| (place, [128, 136, 144, 256].contains(&place)));
+    let natural = prop::sample::select(lively());
     let any = (0..HEADER_BYTES as u16 / 8 - 1, any::<bool>(), any::<bool>())
         .prop_map(|(place, odd, wide)| (place * 8 + if odd { 4 } else { 0 }, wide && !odd));
     let place = prop_oneof![8 => natural, if cfg!(miri) { 0 } else { 2 } => any];
@@ -236,12 +245,9 @@ fn write(pair: &Pair, words: &[(u16, bool, u64)]) {
     }
 }
 
-const TAIL: u16 = 128;
-const TURN: u16 = 152;
-const HEAD: u16 = 256;
-
 #[test]
 fn cursors_and_turns_that_no_honest_peer_has_are_refused() {
+    let [tail, turn, head] = ["producer.tail", "state.turn", "consumer.head"].map(|word| offset(word) as u16);
     // The ring is empty, both directions are in it, and this side has published ten bytes.
     let forged = |word: u16, wide: bool, value: u64| {
         let pair = Pair::moved(CAPACITY);
@@ -249,22 +255,22 @@ fn cursors_and_turns_that_no_honest_peer_has_are_refused() {
         write(&pair, &[(word, wide, value)]);
         pair
     };
-    for tail in [4097, 1 << 32, u64::MAX, 1 << 63] {
-        assert_eq!(forged(TAIL, true, tail).links[0].consumer().look(), Err(Broken), "tail {tail}");
+    for value in [4097, 1 << 32, u64::MAX, 1 << 63] {
+        assert_eq!(forged(tail, true, value).links[0].consumer().look(), Err(Broken), "tail {value}");
     }
-    for turn in [0, 3, 4, 5, 1 << 31, u64::from(u32::MAX)] {
-        assert_eq!(forged(TURN, false, turn).links[0].consumer().look(), Err(Broken), "turn {turn}");
+    for value in [0, 3, 4, 5, 1 << 31, u64::from(u32::MAX)] {
+        assert_eq!(forged(turn, false, value).links[0].consumer().look(), Err(Broken), "turn {value}");
     }
     // A go-back that is not where the ring ends.
-    let pair = forged(TURN, false, 2);
-    write(&pair, &[(136, true, 5)]);
+    let pair = forged(turn, false, 2);
+    write(&pair, &[(offset("state.boundary") as u16, true, 5)]);
     assert_eq!(pair.links[0].consumer().look(), Err(Broken));
-    for head in [11, 4096, 1 << 32, u64::MAX - 5000, 1 << 63, (1u64 << 32).wrapping_neg()] {
-        let pair = forged(HEAD, true, head);
+    for value in [11, 4096, 1 << 32, u64::MAX - 5000, 1 << 63, (1u64 << 32).wrapping_neg()] {
+        let pair = forged(head, true, value);
         let tx = pair.links[0].producer();
         assert_eq!(pair.links[0].tx_lock().try_lock(1), Entry::Locked);
-        assert_eq!(tx.claim(CAPACITY, Entry::Locked).err(), Some(Broken), "head {head}");
-        assert_eq!(tx.left_behind(), Err(Broken), "head {head}");
+        assert_eq!(tx.claim(CAPACITY, Entry::Locked).err(), Some(Broken), "head {value}");
+        assert_eq!(tx.left_behind(), Err(Broken), "head {value}");
         assert!(tx.unread() <= 10);
     }
 }
@@ -273,7 +279,7 @@ fn cursors_and_turns_that_no_honest_peer_has_are_refused() {
 fn a_turn_from_tcp_that_no_honest_peer_takes_is_refused() {
     for turn in [3, 4, 1 << 31, u64::from(u32::MAX)] {
         let pair = Pair::new(CAPACITY, Start::default());
-        write(&pair, &[(TURN, false, turn)]);
+        write(&pair, &[(offset("state.turn") as u16, false, turn)]);
         assert_eq!(pair.links[0].consumer().look(), Err(Broken), "turn {turn}");
     }
 }
@@ -289,12 +295,13 @@ fn no_word_forged_meanwhile_does_harm() {
     let victim_goes_on = going_on.clone();
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let lively = lively();
             let mut random = 0x2545_F491_4F6C_DD1Du64;
             while Arc::strong_count(&going_on) > 1 {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                let place = LIVELY[(random >> 8) as usize % LIVELY.len()];
+                let (place, wide) = lively[(random >> 8) as usize % lively.len()];
                 let delta = (random >> 16) as i16 % 5000;
                 let value = match random & 3 {
                     0 => Value::Any(random),
@@ -302,7 +309,7 @@ fn no_word_forged_meanwhile_does_harm() {
                     2 => Value::NearTail(delta),
                     _ => Value::NearFollowed((random >> 32) as i8 % 4),
                 };
-                forge(&pair, place, place.is_multiple_of(8) && random & 16 == 0, &value);
+                forge(&pair, place, wide, &value);
             }
         });
         for round in 0..200_000u32 {

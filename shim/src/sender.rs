@@ -93,7 +93,7 @@ pub fn send(
             Ok(Step::Full) => {
                 fresh = false;
                 let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
-                if wait::glance_for_a_moment(space) || wait::spin(link, None, false, space).has_found() {
+                if wait::glance_for_a_moment(link, space) || wait::spin(link, None, false, space).has_found() {
                     continue;
                 }
                 let now = kernel::now_ns();

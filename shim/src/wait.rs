@@ -18,8 +18,8 @@ use slipstream_ring::wait::Sleep;
 
 /// How often a sleeper looks by itself: for what a holder published that died before it could wake anyone.
 pub const TICK: u64 = 1_000_000_000;
-/// The spin before any thought of signals: about what a system call would take.
-const SHORT: u32 = 24;
+/// The spin before any thought of signals, in ns: about what the system calls of a longer one take.
+const MOMENT: u64 = 1_500;
 /// `SLIPSTREAM_SPIN_US=auto`, in ns.
 const AUTO: u64 = 50_000;
 
@@ -52,16 +52,25 @@ impl Spun {
     }
 }
 
-/// A few looks, without a system call.
+/// Looks for [`MOMENT`], without a system call, unless the peer is waiting for this CPU.
 #[inline]
-pub fn glance_for_a_moment(found: impl Fn() -> bool) -> bool {
-    for _ in 0..SHORT {
-        if found() {
-            return true;
-        }
-        core::hint::spin_loop();
+pub fn glance_for_a_moment(link: &Link, found: impl Fn() -> bool) -> bool {
+    if link.peer_cpu() == Some(thread::cpu()) {
+        return found();
     }
-    false
+    let mut start = None;
+    loop {
+        for _ in 0..8 {
+            if found() {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        let now = kernel::now_ns();
+        if now - *start.get_or_insert(now) >= MOMENT {
+            return false;
+        }
+    }
 }
 
 /// Whether a spin against this peer can pay: it runs on another CPU, and spinning has not been in vain lately.

@@ -47,7 +47,7 @@ use core::sync::atomic::AtomicU32;
 /// First word of every message: "SLIP".
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SLIP");
 /// Version of this protocol and of the outbox layout together; a client of another version is refused by `Hello`.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The largest message of any kind, in bytes.
 pub const MAX_MESSAGE: usize = 512;
 /// The most descriptors that any message carries.

@@ -372,10 +372,10 @@ impl Drop for Map {
 
 /// Offsets in the header, as `layout` documents and asserts them.
 pub const TAIL: usize = 128;
-pub const TURN: usize = 152;
-pub const MARKS: usize = 156;
+pub const TURN: usize = 400;
+pub const MARKS: usize = 412;
 pub const HEAD: usize = 256;
-pub const FOLLOWED: usize = 264;
+pub const FOLLOWED: usize = 404;
 
 /// How often a bell was rung, without waiting.
 pub fn rings(bell: &OwnedFd) -> u64 {

@@ -14,6 +14,11 @@ pub const PAIR: u64 = 7;
 
 const PAGE: usize = 4096;
 
+/// Where a word of the header lies.
+pub fn offset(word: &str) -> usize {
+    layout::WORDS.iter().find(|(name, ..)| *name == word).unwrap().1
+}
+
 /// A mapping of an outbox.
 pub struct Mapping {
     base: *mut u8,
@@ -138,13 +143,13 @@ impl Pair {
         let len = layout::size(capacity);
         let maps = [memory::both(len), memory::both(len)];
         for (side, [own, _]) in maps.iter().enumerate() {
-            // SAFETY: mapped, zeroed, nobody else's yet; the offsets are those of docs/protocol.md, which `layout` asserts.
+            // SAFETY: mapped, zeroed, nobody else's yet, and these words are there.
             unsafe {
                 own.outbox().as_ref().init(PAIR, side as u32, capacity);
-                own.word(128).cast::<u64>().write(start.position);
-                own.word(128 + 24).cast::<u32>().write(start.turn);
-                own.word(256).cast::<u64>().write(start.position);
-                own.word(256 + 8).cast::<u32>().write(start.turn);
+                own.word(offset("producer.tail")).cast::<u64>().write(start.position);
+                own.word(offset("state.turn")).cast::<u32>().write(start.turn);
+                own.word(offset("consumer.head")).cast::<u64>().write(start.position);
+                own.word(offset("state.followed")).cast::<u32>().write(start.turn);
             }
         }
         let link = |side: usize| {

@@ -94,7 +94,7 @@ impl Patience {
             more || link.peer_marks() != marks
         };
         let hint = endpoint.nonblocking.load(Ordering::Relaxed) != 0;
-        if self.blocking.is_none() && !hint && !empty.on_tcp && wait::glance_for_a_moment(found) {
+        if self.blocking.is_none() && !hint && !empty.on_tcp && wait::glance_for_a_moment(link, found) {
             return Ok(Woken::Look);
         }
         if self.is_over(endpoint, fd) {
