@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use slipstream_measure::Carrier;
-use slipstream_measure::stats::{count, duration, rate, ratio};
+use slipstream_measure::stats::{count, duration, median, rate, ratio};
 
 use crate::bar;
 use crate::case::Case;
@@ -30,6 +30,14 @@ pub fn tables(run: &Run, source: &str) -> String {
         run.day(),
         run.rounds(),
     );
+    if let Some(floor) = median(&run.floor_ns) {
+        let _ = writeln!(
+            out,
+            "\nTwo threads on these processors that do nothing else hand 64 bytes and a cursor to each other and back in {}: \
+             no carrier over shared memory is quicker.",
+            duration(floor)
+        );
+    }
     let _ = writeln!(out, "\n### Against the first bar\n\n{}", bar::check(run).0);
     for case in Case::all() {
         if run.samples.iter().any(|sample| sample.case == case) {

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use slipstream_measure::host::Machine;
-use slipstream_measure::{Carrier, stats};
+use slipstream_measure::host::{Cores, Machine};
+use slipstream_measure::{Carrier, floor, stats};
 
 use crate::case::{Case, Metrics};
 
@@ -21,6 +21,9 @@ pub struct Run {
     pub commit: String,
     /// The machine.
     pub machine: Machine,
+    /// What a round trip between the pinned processors takes at least, once per round, in ns; see [`floor`].
+    #[serde(default)]
+    pub floor_ns: Vec<f64>,
     /// Every measurement, in the order in which it was made.
     pub samples: Vec<Sample>,
 }
@@ -42,7 +45,12 @@ impl Run {
     /// A run that begins now.
     pub fn begin() -> Run {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        Run { started, commit: commit(), machine: Machine::describe(), samples: Vec::new() }
+        Run { started, commit: commit(), machine: Machine::describe(), floor_ns: Vec::new(), samples: Vec::new() }
+    }
+
+    /// Measures the machine itself, beside a round.
+    pub fn measure_floor(&mut self) {
+        self.floor_ns.extend(floor::round_trip_ns(Cores::pick()));
     }
 
     /// Reads one from `path`.

@@ -409,9 +409,7 @@ fn in_empty_ring(
 pub fn drop_void(endpoint: &Endpoint, fd: c_int, link: &Link) -> Result<bool, Errno> {
     let consumer = link.consumer();
     while consumer.void() > 0 {
-        let mut nowhere = 0u8;
-        let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
-        match kernel::recv(fd, &raw mut nowhere, consumer.void() as usize, flags) {
+        match kernel::recv_nothing(fd, consumer.void() as usize, libc::MSG_DONTWAIT) {
             // The sender was killed before it had sent all of its copy.
             Ok(0) => consumer.note_dropped(u64::MAX),
             Ok(n) => {

@@ -172,9 +172,7 @@ pub enum End {
 
 /// Looks for up to `want` (at least 1) bytes.
 pub fn look(fd: c_int, want: usize) -> End {
-    // MSG_TRUNC keeps TCP from copying anything.
-    let mut nowhere = 0u8;
-    match kernel::recv(fd, &raw mut nowhere, want.max(1), libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT) {
+    match kernel::recv_nothing(fd, want.max(1), libc::MSG_PEEK | libc::MSG_DONTWAIT) {
         Ok(0) => End::Fin,
         Ok(n) => End::Bytes(n),
         Err(Errno(libc::EAGAIN | libc::EINTR)) => End::Open,

@@ -15,6 +15,7 @@ pub mod artifacts;
 pub mod carrier;
 pub mod child;
 pub mod cleanup;
+pub mod floor;
 pub mod host;
 pub mod lab;
 pub mod pair;

@@ -125,6 +125,7 @@ fn measure(plan: Plan) -> Result<()> {
     let progress = ProgressBar::new(u64::from(plan.rounds) * (steps + usize::from(!idle.is_empty())) as u64);
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} (left: {eta}) {msg}")?);
     for round in 0..plan.rounds {
+        run.measure_floor();
         for &case in &busy {
             for &carrier in carriers.iter().filter(|&&carrier| case.applies_to(carrier)) {
                 progress.set_message(format!("{} over {}", case.key(), carrier.name()));

@@ -176,6 +176,16 @@ impl Member {
         self.seen_tail.store(u64::MAX, Ordering::Relaxed);
         self.edges.store(u32::MAX, Ordering::Relaxed);
         self.set().heat(self);
+        self.ask_first();
+    }
+
+    /// The first report, of room in the ring, brings with it what TCP has: a one-shot registration is told no more, an edge not
+    /// twice.
+    fn ask_first(&self) {
+        let events = self.events.load(Ordering::Relaxed);
+        if events & WRITABLE != 0 && events & (libc::EPOLLONESHOT | libc::EPOLLET) as u32 != 0 {
+            self.endpoint().tcp_hint.store(1, Ordering::SeqCst);
+        }
     }
 
     /// As [`Member::manage`], for a registration that has not been in the program's set.
@@ -212,6 +222,7 @@ impl Member {
         set.managed.fetch_add(1, Ordering::SeqCst);
         self.edges.store(READABLE | WRITABLE, Ordering::Relaxed);
         set.heat(self);
+        self.ask_first();
         // Out of the program's set only now, so that at no moment nobody watches.
         let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
         // Whoever finds this unchanged after a wait was told of no registration by the kernel that is the shim's now.
