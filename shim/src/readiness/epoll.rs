@@ -44,6 +44,11 @@ pub fn control(
         {
             return result.map(|()| 0);
         }
+        if let Some(member) = set::find(endpoint, set, fd)
+            && member.is_absent()
+        {
+            return control_absent(member, epoll, op, fd, event, &real);
+        }
         let result = real();
         if result == 0 {
             note(set, op, endpoint, fd, event);
@@ -163,6 +168,40 @@ fn serve(
     })
 }
 
+/// epoll_ctl on a registration that the kernel's set lacks: a one-shot one that has fired, see [`give_back`]. Under the set's
+/// lock.
+fn control_absent(
+    member: &'static Member,
+    epoll: c_int,
+    op: c_int,
+    fd: c_int,
+    event: Option<libc::epoll_event>,
+    real: impl Fn() -> c_int,
+) -> Result<c_int, Errno> {
+    match (op, event) {
+        (libc::EPOLL_CTL_ADD, Some(_)) => Err(Errno(libc::EEXIST)),
+        (libc::EPOLL_CTL_MOD, Some(event)) if is_exclusive(event.events) => Err(Errno(libc::EINVAL)),
+        (libc::EPOLL_CTL_MOD, Some(event)) => {
+            match kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, event.events, event.u64) {
+                // By a child or a parent, which has the same set.
+                Err(Errno(libc::EEXIST)) if real() != 0 => return Ok(-1),
+                Ok(()) | Err(Errno(libc::EEXIST)) => {}
+                Err(errno) => return Err(errno),
+            }
+            member.events.store(event.events, Ordering::Relaxed);
+            member.data.store(event.u64, Ordering::Relaxed);
+            member.spent.store(0, Ordering::Relaxed);
+            Ok(0)
+        }
+        (libc::EPOLL_CTL_DEL, _) => {
+            let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+            set::remove(member);
+            Ok(0)
+        }
+        _ => Ok(real()),
+    }
+}
+
 /// After the kernel's own epoll_ctl on an endpoint has succeeded, under the set's lock.
 fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, event: Option<libc::epoll_event>) {
     match (op, event, set::find(endpoint, set, fd)) {
@@ -226,32 +265,36 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
 
 /// An endpoint has left the ring for good: its registrations go back to where the program made them.
 pub fn release(endpoint: &'static Endpoint) {
-    give_back(endpoint, |_| true);
+    give_back(endpoint, false, |_| true);
 }
 
 /// The same in a process that is about to be another image. What a child has of its parent's set may be out of date: the
 /// parent, while it has the endpoint, does that.
 pub fn release_before_exec(endpoint: &'static Endpoint) {
     let alone = endpoint.is_alone();
-    give_back(endpoint, |set| alone || set.inherited.load(Ordering::Relaxed) == 0);
+    give_back(endpoint, true, |set| alone || set.inherited.load(Ordering::Relaxed) == 0);
 }
 
-/// Takes an endpoint's registrations from the shim, and gives the kernel those in `ours`.
-fn give_back(endpoint: &'static Endpoint, ours: impl Fn(&Set) -> bool) {
+/// Takes an endpoint's registrations from the shim, and gives the kernel those in `ours`. `execs`: whoever uses them next
+/// knows nothing of what is noted here.
+fn give_back(endpoint: &'static Endpoint, execs: bool, ours: impl Fn(&Set) -> bool) {
     while let Some(member) = set::each(endpoint, Member::is_managed) {
         let set = member.set();
         let released = set.locked(|| {
             let in_set = |member: &Member| member.is_managed() && core::ptr::eq(member.set(), set);
             // Another thread may have been quicker.
             let Some(member) = set::each(endpoint, in_set) else { return };
-            let live = member.is_live() && member.spent.load(Ordering::Relaxed) == 0;
-            let events = if live { member.events.load(Ordering::Relaxed) } else { 0 };
-            let enlisted = ours(set) && member.dormant.load(Ordering::Relaxed) == 0;
+            let spent = member.spent.load(Ordering::Relaxed) != 0;
+            let events = member.events.load(Ordering::Relaxed);
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
-            if let (true, Some(epoll)) = (enlisted, set.descriptor()) {
+            if let (true, Some(epoll)) = (ours(set) && member.is_live(), set.descriptor()) {
                 // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
-                set::add(endpoint, set, fd, events, data);
-                set::give_back(member, epoll, events, data);
+                let noted = set::add(endpoint, set, fd, events, data);
+                match noted {
+                    // A one-shot registration that has fired is silent about the end, too, which the kernel is about no other.
+                    Some(noted) if spent && !execs => noted.spent.store(1, Ordering::Relaxed),
+                    _ => set::give_back(member, epoll, if spent { 0 } else { events }, data),
+                }
             }
             set::remove(member);
         });
