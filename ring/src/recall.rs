@@ -198,13 +198,20 @@ impl Producer<'_> {
         Ok((start, tail.saturating_sub(start) as u32))
     }
 
-    /// Copies bytes that were left behind out of the own ring.
+    /// Copies bytes that were left behind out of the own ring, where no system call can (in models).
     ///
     /// # Safety
     /// `dst` is writable for `len` bytes, which [`Producer::left_behind`] named.
     pub unsafe fn copy_back(&self, position: u64, dst: *mut u8, len: u32) {
         // SAFETY: `dst` by contract; the own ring is written by nobody while the caller holds the lock.
         unsafe { self.0.own_data.get(position, dst, len) }
+    }
+
+    /// Where the `len` bytes from `position` on lie, which [`Producer::left_behind`] or [`Producer::try_depart`] named: as long
+    /// as the caller holds the lock. Their mapping lives as long as the link.
+    #[cfg(not(loom))]
+    pub fn runs(&self, position: u64, len: u32) -> [(*const u8, usize); 2] {
+        self.0.own_data.runs(position, len)
     }
 
     /// Notes that the bytes before `position` have been sent again. After the last of them, [`Producer::go_back`].

@@ -208,10 +208,6 @@ pub fn recv_nothing(fd: c_int, len: usize, flags: c_int) -> Result<usize> {
     call!(recvfrom, fd, LOWEST, len, flags | libc::MSG_TRUNC, 0usize, 0usize)
 }
 
-pub fn send(fd: c_int, bytes: &[u8], flags: c_int) -> Result<usize> {
-    call!(sendto, fd, bytes.as_ptr(), bytes.len(), flags, 0usize, 0usize)
-}
-
 /// splice between a socket and a pipe.
 pub fn splice(from: c_int, to: c_int, len: usize, flags: u32) -> Result<usize> {
     call!(splice, from, 0usize, to, 0usize, len, flags)

@@ -3,6 +3,7 @@
 
 use crate::endpoint::{Endpoint, Phase};
 use crate::kernel::{self, Errno};
+use crate::pieces::Pieces;
 use crate::readiness::{epoll, levels};
 use crate::tcp::{self, End};
 use crate::{receiver, roles, sender};
@@ -14,8 +15,6 @@ use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
 use slipstream_ring::role::Entry;
 use slipstream_ring::{Broken, Leftover, Link};
 
-/// Bytes sent again at once.
-const PIECE: usize = 2048;
 /// How long the peer's last words may take, in ms: on their way in the kernel, or held up by a peer that does not run.
 pub const LAST_WORDS: u32 = 1000;
 
@@ -102,15 +101,11 @@ pub fn send_copy(fd: c_int, link: &Link, first: u64, len: u32) -> bool {
     let (mut position, end) = (first, first + u64::from(len));
     let mut patience = LAST_WORDS;
     while position < end {
-        let mut piece = [0u8; PIECE];
-        let len = PIECE.min((end - position) as usize);
         if position != first && kernel::poll_now(fd, 0) & libc::POLLERR != 0 {
             // The connection is over: a send would take the error that the program is to be told.
             return true;
         }
-        // SAFETY: `piece` has room for `len` bytes, which are left behind.
-        unsafe { link.producer().copy_back(position, piece.as_mut_ptr(), len as u32) };
-        match kernel::send(fd, piece.get(..len).unwrap_or_default(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+        match send_left_behind(fd, link, position, (end - position) as u32) {
             Ok(sent) => position += sent as u64,
             Err(Errno(libc::EINTR)) => {}
             Err(Errno(libc::EAGAIN)) if patience > 0 => {
@@ -123,6 +118,14 @@ pub fn send_copy(fd: c_int, link: &Link, first: u64, len: u32) -> bool {
         }
     }
     true
+}
+
+/// Sends what TCP takes now of the own ring's `len` bytes from `position` on. In one call: the fewer segments, the sooner
+/// they, and the FIN behind them, may leave. Under the lock.
+fn send_left_behind(fd: c_int, link: &Link, position: u64, len: u32) -> kernel::Result<usize> {
+    let runs = link.producer().runs(position, len);
+    let runs = runs.map(|(base, len)| libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len });
+    Pieces::new(&runs).send_from(fd, 0, len as usize, libc::MSG_DONTWAIT)
 }
 
 /// Whether TCP shows a FIN, which is that of processes that died, and bytes of ours are in the ring that they never read:
@@ -203,17 +206,12 @@ pub fn answer_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Res
             endpoint.deliver(link, wake);
             break;
         }
-        let mut piece = [0u8; PIECE];
-        let len = left.min(PIECE as u32);
-        // SAFETY: `piece` has room for `len` bytes, which are left behind.
-        unsafe { producer.copy_back(position, piece.as_mut_ptr(), len) };
-        let bytes = piece.get(..len as usize).unwrap_or_default();
         if kernel::poll_now(endpoint.descriptor(fd), 0) & libc::POLLERR != 0 {
             // The connection is over: a send would take the error that the program is to be told.
             producer.note_resent(position + u64::from(left));
             continue;
         }
-        match kernel::send(endpoint.descriptor(fd), bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+        match send_left_behind(endpoint.descriptor(fd), link, position, left) {
             Ok(sent) => producer.note_resent(position + sent as u64),
             Err(Errno(libc::EAGAIN | libc::EINTR)) => return Ok(false),
             // The connection is over: the kernel tells whoever asks.
