@@ -332,6 +332,22 @@ pub fn restore_signals(mask: u64) {
     let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, 8);
 }
 
+/// SIGPIPE, in a mask.
+pub const SIGPIPE: u64 = 1 << (libc::SIGPIPE - 1);
+
+/// Blocks SIGPIPE; the former mask.
+pub fn block_sigpipe() -> u64 {
+    let (pipe, mut former) = (SIGPIPE, 0u64);
+    let _ = call!(rt_sigprocmask, libc::SIG_BLOCK, &raw const pipe, &raw mut former, 8);
+    former
+}
+
+/// Takes a blocked SIGPIPE, if one waits.
+pub fn take_sigpipe() {
+    let (pipe, at_once) = (SIGPIPE, timespec(0));
+    let _ = call!(rt_sigtimedwait, &raw const pipe, 0usize, &raw const at_once, 8);
+}
+
 /// The calling thread's stack for signal handlers; empty when there is none.
 pub fn signal_stack() -> core::ops::Range<usize> {
     let mut stack = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };

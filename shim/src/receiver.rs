@@ -104,6 +104,8 @@ fn receive_patiently(
     let mut last_peek = false;
     // Why the call ends, unless one more look finds something.
     let mut over = None;
+    // Whether that is to be content with anything.
+    let mut few = false;
     loop {
         if link.has_recalled() {
             // Recalled while we waited: the kernel serves the rest.
@@ -176,6 +178,10 @@ fn receive_patiently(
         if link.is_recalled() && !recall::answer_soon(endpoint, fd, link) {
             return Err(endpoint.fail(fd));
         }
+        let some = empty.peek.as_ref().map_or(pieces.done(), |peek| peek.seen);
+        if few && some > 0 {
+            return Ok(some);
+        }
         let waited = match over {
             Some(errno) => Err(errno),
             None => patience.wait(endpoint, fd, link, &empty, request.seen_marks, (pieces.done(), goal)),
@@ -184,6 +190,7 @@ fn receive_patiently(
             Ok(woken) => {
                 request.look = empty.on_tcp || woken == Woken::Tick;
                 over = (woken == Woken::Last).then_some(Errno(libc::EINTR));
+                few = woken == Woken::Few;
             }
             // There may be fewer bytes than it was to be woken for.
             Err(errno @ Errno(libc::EINTR | libc::EAGAIN))

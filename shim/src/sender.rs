@@ -336,12 +336,29 @@ pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: im
             return Done::Moved(Err(errno));
         }
     }
-    let sent = match endpoint.family().take_error() {
-        Some(errno) => Done::Moved(Err(errno)),
-        None => Done::Real(held::during(Obligation::CallWriter(endpoint), real)),
-    };
+    let sent = real_or_held(endpoint, real);
     endpoint.family().writers.leave();
     sent
+}
+
+/// A call that only TCP can serve. Where it would have met the error that was taken from the kernel it meets the end instead,
+/// and with that SIGPIPE, which is not meant for the program then.
+fn real_or_held(endpoint: &'static Endpoint, real: impl Fn() -> isize) -> Done {
+    let call = || held::during(Obligation::CallWriter(endpoint), &real);
+    if !endpoint.family().has_error() {
+        return Done::Real(call());
+    }
+    let (mask, before) = (kernel::block_sigpipe(), kernel::pending_signals());
+    let sent = call();
+    // SAFETY: libc's errno of this thread.
+    let errno = unsafe { libc::__errno_location().read() };
+    let ended = sent < 0 && matches!(errno, libc::EPIPE | libc::ECONNRESET);
+    let held = if ended { endpoint.family().take_error() } else { None };
+    if held.is_some() && before & kernel::SIGPIPE == 0 {
+        kernel::take_sigpipe();
+    }
+    kernel::restore_signals(mask);
+    held.map_or(Done::Real(sent), |errno| Done::Moved(Err(errno)))
 }
 
 /// What the ring did not take goes through TCP, in the same call.

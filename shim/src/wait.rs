@@ -9,7 +9,6 @@ use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::hub::{self, Hub};
 use crate::kernel::{self, Disposition, Errno};
-use crate::readiness::levels;
 use crate::{config, real, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -30,6 +29,8 @@ pub enum Woken {
     Look,
     /// Look again, and at TCP too.
     Tick,
+    /// Look again, and be content with anything: a handler has run.
+    Few,
     /// Look again; where nothing is found the call ends: a handler has run.
     Last,
 }
@@ -41,8 +42,20 @@ pub enum Spun {
     /// Perhaps; and a handler has run that ends the call.
     FoundLast,
     NotFound,
+    /// A handler has run after which the call begins anew.
+    Restarted,
     /// A handler has run that ends the call.
     Interrupted,
+}
+
+/// What the signals of a stretch in which they were blocked mean for the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    Nothing,
+    /// It begins anew.
+    Restart,
+    /// It ends.
+    Interrupt,
 }
 
 impl Spun {
@@ -95,11 +108,12 @@ pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -
     }
     let mask = kernel::block_signals();
     let result = spin_while_masked(deadline, mask, found);
-    match deliver(mask, || strict) {
-        true if result => Spun::FoundLast,
-        false if result => Spun::Found,
-        true => Spun::Interrupted,
-        false => Spun::NotFound,
+    match deliver(mask, strict) {
+        Delivered::Interrupt if result => Spun::FoundLast,
+        Delivered::Interrupt => Spun::Interrupted,
+        _ if result => Spun::Found,
+        Delivered::Restart => Spun::Restarted,
+        Delivered::Nothing => Spun::NotFound,
     }
 }
 
@@ -163,18 +177,19 @@ impl Asleep {
     }
 }
 
-/// Ends a stretch of blocked signals: what is pending is delivered, and whether that ends a call. As in the kernel, the first
-/// one with a handler decides: those behind it meet a call that is over, or begins anew.
-fn deliver(mask: u64, strict: impl Fn() -> bool) -> bool {
+/// Ends a stretch of blocked signals: what is pending is delivered. As in the kernel, the first one with a handler decides:
+/// those behind it meet a call that is over, or begins anew. `strict`: it ends.
+fn deliver(mask: u64, strict: bool) -> Delivered {
     let pending = kernel::pending_signals() & !mask;
     let handled = |signal: u32| match kernel::disposition(signal) {
-        Disposition::Interrupt => Some(true),
-        Disposition::Restart => Some(strict()),
+        Disposition::Interrupt => Some(Delivered::Interrupt),
+        Disposition::Restart if strict => Some(Delivered::Interrupt),
+        Disposition::Restart => Some(Delivered::Restart),
         Disposition::NoHandler => None,
     };
-    let interrupts = (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(handled) == Some(true);
+    let delivered = (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(handled);
     kernel::restore_signals(mask);
-    interrupts
+    delivered.unwrap_or(Delivered::Nothing)
 }
 
 /// Sleeps until the peer's publication, a local event, a signal, the deadline, or for `limit` ns, no longer than a wait that
@@ -233,10 +248,10 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
         let mut all = [on(fd, libc::POLLOUT), on(signals, libc::POLLIN)];
         real::cancellable(|| kernel::ppoll(&mut all, (limit > 0).then_some(&time), core::ptr::null()))
     });
-    let interrupted = deliver(mask, || limit > 0);
+    let delivered = deliver(mask, limit > 0);
     real::test_cancel();
     match result {
-        _ if interrupted => Err(Errno(libc::EINTR)),
+        _ if delivered == Delivered::Interrupt => Err(Errno(libc::EINTR)),
         Ok(0) => Err(Errno(libc::EAGAIN)),
         result => result.map(drop),
     }
@@ -250,10 +265,10 @@ pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
     let mut all = [on(fd, libc::POLLRDHUP), on(signals, libc::POLLIN)];
     let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(time)), core::ptr::null()));
     if all[1].revents != 0 {
-        let interrupted = deliver(mask, || true);
+        let delivered = deliver(mask, true);
         real::test_cancel();
         kernel::block_signals();
-        if interrupted {
+        if delivered == Delivered::Interrupt {
             return Err(Errno(libc::EINTR));
         }
     }
@@ -311,12 +326,13 @@ pub fn sleep_on_tcp(
     let result = hub::signals(!mask).and_then(|signals| held::during(Obligation::Hub(hub.fd()), || sleep(signals)));
     hub.leave(endpoint.own_bell());
     hub.give();
-    let interrupted = deliver(mask, || deadline.is_some() || levels::has_something(endpoint, link, fd));
+    let delivered = deliver(mask, deadline.is_some());
     // The cancellation's signal may have been among those held back.
     real::test_cancel();
-    match result {
-        Ok(Woken::Look) if interrupted => Ok(Woken::Last),
-        _ if interrupted => Err(Errno(libc::EINTR)),
-        result => result,
+    match (result, delivered) {
+        (Ok(Woken::Look), Delivered::Interrupt) => Ok(Woken::Last),
+        (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),
+        (Ok(_), Delivered::Restart) => Ok(Woken::Few),
+        (result, _) => result,
     }
 }

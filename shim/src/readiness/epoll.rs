@@ -44,11 +44,6 @@ pub fn control(
         {
             return result.map(|()| 0);
         }
-        if let Some(member) = set::find(endpoint, set, fd)
-            && member.is_absent()
-        {
-            return control_absent(member, epoll, op, fd, event, &real);
-        }
         let result = real();
         if result == 0 {
             note(set, op, endpoint, fd, event);
@@ -168,40 +163,6 @@ fn serve(
     })
 }
 
-/// epoll_ctl on a registration that the kernel's set lacks: a one-shot one that has fired, see [`give_back`]. Under the set's
-/// lock.
-fn control_absent(
-    member: &'static Member,
-    epoll: c_int,
-    op: c_int,
-    fd: c_int,
-    event: Option<libc::epoll_event>,
-    real: impl Fn() -> c_int,
-) -> Result<c_int, Errno> {
-    match (op, event) {
-        (libc::EPOLL_CTL_ADD, Some(_)) => Err(Errno(libc::EEXIST)),
-        (libc::EPOLL_CTL_MOD, Some(event)) if is_exclusive(event.events) => Err(Errno(libc::EINVAL)),
-        (libc::EPOLL_CTL_MOD, Some(event)) => {
-            match kernel::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, event.events, event.u64) {
-                // By a child or a parent, which has the same set.
-                Err(Errno(libc::EEXIST)) if real() != 0 => return Ok(-1),
-                Ok(()) | Err(Errno(libc::EEXIST)) => {}
-                Err(errno) => return Err(errno),
-            }
-            member.events.store(event.events, Ordering::Relaxed);
-            member.data.store(event.u64, Ordering::Relaxed);
-            member.spent.store(0, Ordering::Relaxed);
-            Ok(0)
-        }
-        (libc::EPOLL_CTL_DEL, _) => {
-            let _ = kernel::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
-            set::remove(member);
-            Ok(0)
-        }
-        _ => Ok(real()),
-    }
-}
-
 /// After the kernel's own epoll_ctl on an endpoint has succeeded, under the set's lock.
 fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, event: Option<libc::epoll_event>) {
     match (op, event, set::find(endpoint, set, fd)) {
@@ -225,6 +186,9 @@ pub fn estrange(set: &'static Set) {
                 recall::detach(endpoint, Reason::EpollForeign);
             }
         });
+        // Who looks at it from outside sees it ready for what there is to report, not for what the hub was told.
+        set.locked(|| set.harvest());
+        set.leave_to_sleepers();
     }
 }
 
@@ -289,11 +253,14 @@ fn give_back(endpoint: &'static Endpoint, execs: bool, ours: impl Fn(&Set) -> bo
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
             if let (true, Some(epoll)) = (ours(set) && member.is_live(), set.descriptor()) {
                 // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
-                let noted = set::add(endpoint, set, fd, events, data);
-                match noted {
-                    // A one-shot registration that has fired is silent about the end, too, which the kernel is about no other.
-                    Some(noted) if spent && !execs => noted.spent.store(1, Ordering::Relaxed),
-                    _ => set::give_back(member, epoll, if spent { 0 } else { events }, data),
+                set::add(endpoint, set, fd, events, data);
+                if spent {
+                    // It has fired, and tells nothing, not even the end. The kernel's fires once more, when that comes:
+                    // filtered out like the hub's, where the shim is.
+                    let data = if execs { data } else { set.token() };
+                    set::give_back(member, epoll, libc::EPOLLONESHOT as u32, data);
+                } else {
+                    set::give_back(member, epoll, events, data);
                 }
             }
             set::remove(member);

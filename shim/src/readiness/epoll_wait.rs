@@ -141,7 +141,7 @@ impl Set {
     }
 
     /// A thread that leaves with events while others sleep arms what it leaves behind, so that they wake for it.
-    fn leave_to_sleepers(&self) {
+    pub(super) fn leave_to_sleepers(&self) {
         if self.sleepers.load(Ordering::SeqCst) != 0 || self.is_foreign() {
             self.locked(|| {
                 let mut left = None;

@@ -152,12 +152,6 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
     }
 }
 
-/// Whether a receive that stops waiting has something to return, be it too little to be woken for.
-pub fn has_something(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
-    let in_tcp = kernel::ioctl_int(endpoint.descriptor(fd), libc::FIONREAD).unwrap_or(0);
-    unread(endpoint, link, fd, in_tcp as u64) > 0
-}
-
 /// Bytes received and not read, where TCP has `known`.
 pub fn unread(endpoint: &'static Endpoint, link: &Link, fd: c_int, known: u64) -> u64 {
     let consumer = link.consumer();

@@ -130,7 +130,7 @@ impl Set {
     }
 
     /// Takes the hub's events: their members are looked at from now on. Under the lock.
-    fn harvest(&self) {
+    pub(super) fn harvest(&self) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
         loop {
             let count = kernel::epoll_harvest(self.hub.load(Ordering::Relaxed), &mut events).unwrap_or(0);
@@ -180,12 +180,17 @@ impl Set {
         count
     }
 
-    /// Removes the hub's event, harvesting the hub when it was there.
+    /// Removes the hub's event, harvesting the hub when it was there, and those of registrations that had fired before.
     pub(super) fn without_token(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
-        let Some(found) = events.iter().take(count).position(|event| event.u64 == self.token()) else { return count };
-        events.copy_within(found + 1..count, found);
-        self.harvest();
-        count - 1
+        let mut left = count;
+        while let Some(found) = events.iter().take(left).position(|event| event.u64 == self.token()) {
+            events.copy_within(found + 1..left, found);
+            left -= 1;
+        }
+        if left < count {
+            self.harvest();
+        }
+        left
     }
 
     /// Announces the sleep on every hot member; from here on their doorbells ring. Those that have been quiet for a while
@@ -275,6 +280,7 @@ impl Member {
             return 0;
         }
         let tail = link.consumer().peer_tail();
+        let asks = endpoint.tcp_hint.load(Ordering::Relaxed) != 0;
         let ready = levels::levels(endpoint, link, self.fd.load(Ordering::Relaxed), wanted);
         if self.is_edge_triggered() {
             let mut edges = self.edges.swap(0, Ordering::Relaxed);
@@ -286,10 +292,10 @@ impl Member {
             if ready == 0 || edges & (wanted | levels::ALWAYS) == 0 {
                 return 0;
             }
-            if ready & !(READABLE | WRITABLE) != 0 {
-                // TCP was asked: its own event of the same change is told with this.
+            if asks {
+                // TCP was asked: its own event of what is told with this is no second edge.
                 self.set().harvest();
-                self.edges.store(0, Ordering::Relaxed);
+                self.edges.fetch_and(!ready, Ordering::Relaxed);
             }
         }
         if ready != 0 && wanted & libc::EPOLLONESHOT as u32 != 0 {

@@ -162,11 +162,6 @@ impl Member {
         self.managed.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether neither the hub nor the program's set has it: it has fired, and is to be silent.
-    pub fn is_absent(&self) -> bool {
-        !self.is_managed() && self.spent.load(Ordering::Relaxed) != 0
-    }
-
     /// Whether the shim reports its readiness.
     pub fn is_live(&self) -> bool {
         self.is_managed() && self.dormant.load(Ordering::Relaxed) == 0

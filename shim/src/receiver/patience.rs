@@ -102,9 +102,10 @@ impl Patience {
         }
         link.set_cpu(thread::cpu());
         // Every handler ends a call that has something to return.
-        let deadline = || self.deadline.or((strict || link.consumer().glance()).then_some(u64::MAX));
-        match wait::spin(link, deadline(), deadline().is_some(), found) {
+        let deadline = self.deadline.or(strict.then_some(u64::MAX));
+        match wait::spin(link, deadline, deadline.is_some(), found) {
             Spun::Found => return Ok(Woken::Look),
+            Spun::Restarted => return Ok(Woken::Few),
             Spun::FoundLast => return Ok(Woken::Last),
             Spun::Interrupted => return Err(Errno(libc::EINTR)),
             Spun::NotFound => {}
@@ -125,12 +126,12 @@ impl Patience {
             loop {
                 let mut woken = Woken::Tick;
                 if naps {
-                    woken = wait::sleep(link, Sleep::Data, deadline(), NAP, enough)?;
+                    woken = wait::sleep(link, Sleep::Data, deadline, NAP, enough)?;
                 }
                 // With a part of them in the ring, or taken, TCP does not tell of the rest.
                 let tick = if part_of_few || (least > 1 && link.consumer().glance()) { NAP } else { wait::TICK };
                 if woken == Woken::Tick {
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline(), tick, enough) {
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline, tick, enough) {
                         // Without the descriptors for it naps must do.
                         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => {
                             naps = true;
@@ -139,7 +140,7 @@ impl Patience {
                         slept => slept?,
                     };
                 }
-                if woken == Woken::Last || part_of_few || !too_few() {
+                if matches!(woken, Woken::Few | Woken::Last) || part_of_few || !too_few() {
                     return Ok(woken);
                 }
             }
