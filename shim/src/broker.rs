@@ -405,7 +405,15 @@ fn connection() -> Option<c_int> {
         return None;
     }
     RETRY_NS.store(now + RETRY, Ordering::Relaxed);
-    let socket = path::candidates().find_map(reach)?;
+    let Some(socket) = path::candidates().find_map(reach) else {
+        static SAID: AtomicBool = AtomicBool::new(false);
+        if !SAID.swap(true, Ordering::Relaxed) {
+            log::say(Level::Info, |line| {
+                line.text("no broker that may be trusted can be reached; staying on TCP until one can")
+            });
+        }
+        return None;
+    };
     let diag = kernel::socket(libc::AF_NETLINK, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, libc::NETLINK_SOCK_DIAG).ok();
     let mut hello = Hello::zeroed();
     hello.header = Header::new(Kind::Hello, 0);

@@ -378,20 +378,21 @@ pub fn set_or_found(fd: c_int) -> Option<&'static Set> {
     None
 }
 
-/// close_range, around the shim's own descriptors.
+/// close_range, around the shim's own descriptors, and around those that are watched: a number that was closed may be another
+/// thread's by now.
 pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
     let highest = HIGHEST.load(Ordering::Relaxed);
     let mut start = first;
     for fd in (0..=highest).chain(own_range().skip_while(|fd| *fd <= highest)) {
-        if !(first..=last).contains(&(fd as u32)) {
+        let own = is_own(fd);
+        if !(first..=last).contains(&(fd as u32)) || (!own && get(fd).is_none()) {
             continue;
         }
-        if is_own(fd) {
-            if fd as u32 > start {
-                kernel::close_range(start, fd as u32 - 1)?;
-            }
-            start = fd as u32 + 1;
-        } else if get(fd).is_some() {
+        if fd as u32 > start {
+            kernel::close_range(start, fd as u32 - 1)?;
+        }
+        start = fd as u32 + 1;
+        if !own {
             foreign::renaming(|| {
                 let ending = closing(fd);
                 kernel::close(fd);

@@ -1,6 +1,6 @@
 //! Lines for the curious, on stderr, only when `SLIPSTREAM_LOG` asks for them. One write per line, no allocation.
 
-use crate::{kernel, process};
+use crate::kernel;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -45,7 +45,7 @@ impl Line {
     #[inline(never)]
     fn write(build: impl FnOnce(&mut Self) -> &mut Self) {
         let mut line = Self { text: [0; 256], len: 0 };
-        build(line.text("slipstream[").number(u64::from(process::id())).text("]: ")).end();
+        build(line.text("slipstream[").number(u64::from(kernel::getpid())).text("]: ")).end();
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {

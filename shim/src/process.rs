@@ -68,11 +68,6 @@ pub fn owns_tables() -> bool {
     kernel::getpid() == PID.load(Ordering::Relaxed)
 }
 
-/// The process' id.
-pub fn id() -> u32 {
-    PID.load(Ordering::Relaxed)
-}
-
 /// Set once the process exits: its holdings have been given up.
 static EXITING: AtomicU32 = AtomicU32::new(0);
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What is to carry the streams
-    #[arg(long, value_enum, default_value_t = Transport::Shm)]
+    #[arg(long, value_enum, env = "SLIPSTREAM_TRANSPORT", default_value_t = Transport::Shm)]
     transport: Transport,
     /// The broker's socket [default: as `slipstream broker`]
     #[arg(long, value_name = "PATH")]
