@@ -76,8 +76,11 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
 pub fn whole(link: &Link, socket: c_int, ask: c_short, mut told: c_short) -> c_short {
     let is_half = |told: c_short| {
         let readable = told & libc::POLLIN != 0 && ask & libc::POLLRDHUP != 0 && told & libc::POLLRDHUP == 0;
-        // The mark comes before the end.
-        (readable && link.peer_marks() & MARK_END != 0) || (told & libc::POLLERR != 0 && told & libc::POLLHUP == 0)
+        let over = told & libc::POLLHUP != 0;
+        // The mark comes before the end. Behind a reset there is always something to read: the end.
+        (readable && link.peer_marks() & MARK_END != 0)
+            || (told & libc::POLLERR != 0 && !over)
+            || (over && ask & libc::POLLIN != 0 && told & libc::POLLIN == 0)
     };
     // Half a microsecond each; whatever shows no more then is no end.
     for _ in 0..100 {
