@@ -137,8 +137,8 @@ const LIST: &[Mutation] = &[
     plant(
         "interrupt-lost",
         "shim/src/wait.rs",
-        "        _ if interrupted => Err(Errno(libc::EINTR)),\n        result => result,",
-        "        result => result,",
+        "        (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),\n",
+        "",
     ),
     plant(
         "fork-not-counted",
