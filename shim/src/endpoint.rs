@@ -315,8 +315,12 @@ impl Endpoint {
         self.inherited.store(u8::from(self.phase() == Phase::Linked), Ordering::Relaxed);
         // The offer is the parent's. When the parent has closed its descriptor, this process may make its own.
         self.advance(Phase::Offered, Phase::Counting);
-        self.advance(Phase::Attaching, Phase::Settled);
-        if self.advance(Phase::Prepared, Phase::Settled) {
+        let prepared = self.advance(Phase::Prepared, Phase::Settled);
+        if prepared || self.advance(Phase::Attaching, Phase::Settled) {
+            // As in `give_up`.
+            self.family().lose_count();
+        }
+        if prepared {
             self.put_back();
         }
     }

@@ -5,6 +5,7 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::readiness::epoll;
+use crate::readiness::levels::WRITABLE;
 use crate::stream::Done;
 use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
@@ -103,7 +104,7 @@ pub fn send(
                 let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
                 if nonblocking && pieces.done() > 0 {
                     // A program that waits for an edge now is to have one: there is a way to write, here or over TCP.
-                    epoll::has_room(endpoint);
+                    epoll::edge(endpoint, WRITABLE);
                     return Done::Moved(Ok(pieces.done()));
                 }
                 let patience = if nonblocking { SHORT_PATIENCE } else { PATIENCE };

@@ -5,7 +5,8 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::{self, Pieces};
 use crate::prefix::Direction;
-use crate::readiness::levels;
+use crate::readiness::epoll;
+use crate::readiness::levels::{self, READABLE};
 use crate::{broker, config, descriptor, real, recall, receiver, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -260,10 +261,16 @@ pub fn object(fd: c_int, reason: Reason) {
     }
 }
 
-/// SO_RCVLOWAT was set: a receive waits for as many bytes, wherever they are.
+/// SO_RCVLOWAT was set: a receive waits for as many bytes, wherever they are, and those that are there are news.
 pub fn low_water_changed(fd: c_int) {
     if let Some(endpoint) = descriptor::pin(fd) {
         endpoint.learn_low_water(fd);
+        if let Some(link) = endpoint.link()
+            && levels::has_bytes(endpoint, link, fd)
+        {
+            // As the kernel does for its own bytes.
+            epoll::edge(endpoint, READABLE);
+        }
         endpoint.unpin();
     }
 }

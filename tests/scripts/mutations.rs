@@ -134,12 +134,7 @@ const LIST: &[Mutation] = &[
         "let nonblocking = kernel::is_nonblocking(fd);",
         "let nonblocking = fd >= 0 && endpoint.nonblocking.load(Ordering::Relaxed) != 0;",
     ),
-    plant(
-        "interrupt-lost",
-        "shim/src/wait.rs",
-        "        (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),\n",
-        "",
-    ),
+    plant("interrupt-lost", "shim/src/wait.rs", "        (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),\n", ""),
     plant(
         "fork-not-counted",
         "shim/src/family.rs",

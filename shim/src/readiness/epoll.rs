@@ -2,7 +2,6 @@
 
 use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
-use crate::readiness::levels::WRITABLE;
 use crate::readiness::set;
 pub use crate::readiness::set::{Member, Set};
 use crate::{descriptor, recall};
@@ -271,13 +270,13 @@ fn give_back(endpoint: &'static Endpoint, execs: bool, ours: impl Fn(&Set) -> bo
     }
 }
 
-/// A send was cut short in the ring, where there is always a way to write: an edge, for those who wait for one.
+/// The ring is ready for `news` anew, though nothing has come: an edge, for those who wait for one.
 #[cold]
-pub fn has_room(endpoint: &'static Endpoint) {
+pub fn edge(endpoint: &'static Endpoint, news: u32) {
     let mut any = false;
     set::each(endpoint, |member| {
         any |= member.is_live();
-        member.edges.fetch_or(WRITABLE, Ordering::Relaxed);
+        member.edges.fetch_or(news, Ordering::Relaxed);
         false
     });
     if any {
