@@ -145,6 +145,8 @@ pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) 
     // With this nothing enters the ring any more: the FIN stays.
     endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
+    // The answer to the copy is there at once, unless the machine is busy.
+    kernel::poll_for(endpoint.descriptor(fd), 0, 5);
     if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(endpoint.descriptor(fd)) {
         // The reset comes after a FIN now: the kernel has another error for it, and a receive's end.
         let _ = kernel::getsockopt(endpoint.descriptor(fd), libc::SOL_SOCKET, libc::SO_ERROR, &mut 0i32);

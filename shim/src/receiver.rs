@@ -192,9 +192,12 @@ fn receive_patiently(
                 over = (woken == Woken::Last).then_some(Errno(libc::EINTR));
                 few = woken == Woken::Few;
             }
-            // There may be fewer bytes than it was to be woken for.
+            // There may be fewer bytes than it was to be woken for. After a signal a splice does not look.
             Err(errno @ Errno(libc::EINTR | libc::EAGAIN))
-                if over.is_none() && empty.peek.is_none() && endpoint.low_water(link) > 1 =>
+                if over.is_none()
+                    && empty.peek.is_none()
+                    && endpoint.low_water(link) > 1
+                    && (errno.0 == libc::EAGAIN || pieces.pipe().is_none()) =>
             {
                 over = Some(errno);
             }
