@@ -207,6 +207,8 @@ impl Model {
                 (Start::Whole, None) => {}
                 // A poll at the moment of a FIN reads some of the kernel's words before it, and some after.
                 (Start::Loose, Some(Blocked::Poll { .. } | Blocked::Wait { .. })) => return None,
+                // recvmmsg asks for the error before it begins: a reset may come before or after that.
+                (Start::Loose, Some(Blocked::Recv { into: 6, .. })) => return None,
                 // Whether it waits for SO_RCVLOWAT depends on whether it had to wait.
                 (Start::Loose, Some(Blocked::Recv { end, .. })) if self.ends[end].lowat > 1 => return None,
                 (Start::Asleep | Start::Loose, Some(blocked)) => {
