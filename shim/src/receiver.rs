@@ -163,7 +163,6 @@ fn receive_patiently(
             // The caller goes on by other means.
             Step::Untaken(errno @ Errno(libc::EOPNOTSUPP)) => return Err(errno),
             Step::Untaken(errno) => return if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) },
-            Step::Failed(errno) if is_closed_number(endpoint, fd, errno) => continue,
             Step::Failed(errno) if pieces.done() == 0 => return Err(errno),
             Step::Failed(errno) => {
                 endpoint.family().hold_error(errno);
@@ -266,21 +265,12 @@ fn peek_beyond(
 
 /// The kernel's call on the endpoint's own socket, for what is left.
 fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
-    loop {
-        let fd = endpoint.descriptor(fd);
-        match held::during(Obligation::Call(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
-            Ok(n) => return Ok(pieces.done() + n),
-            Err(errno) if is_closed_number(endpoint, fd, errno) => {}
-            Err(_) if pieces.done() > 0 => return Ok(pieces.done()),
-            Err(errno) => return Err(errno),
-        }
+    let fd = endpoint.descriptor(fd);
+    match held::during(Obligation::Call(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
+        Ok(n) => Ok(pieces.done() + n),
+        Err(_) if pieces.done() > 0 => Ok(pieces.done()),
+        Err(errno) => Err(errno),
     }
-}
-
-/// Whether a call failed because another thread closed the number at this very moment: it goes on with the copy that was kept
-/// for it.
-fn is_closed_number(endpoint: &'static Endpoint, fd: c_int, errno: Errno) -> bool {
-    errno == Errno(libc::EBADF) && kernel::status_flags(endpoint.descriptor(fd)).is_ok()
 }
 
 /// The kernel's own call.
