@@ -9,10 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use slipstream_benches::rings::{Nobody, Rings};
-use slipstream_measure::host::Cores;
+use slipstream_measure::host::{Cores, pin};
 use slipstream_ring::role::{Entry, Exit};
 use slipstream_ring::{Link, Look};
 
@@ -100,12 +98,6 @@ fn wrap(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).expect("a processor that exists");
-    sched_setaffinity(Pid::from_raw(0), &set).expect("an allowed processor");
-}
-
 /// Runs `measured` here and `other` on the other core until the former is done. Nothing on a single core.
 fn on_two_cores(measured: impl FnOnce(), other: impl Fn(&AtomicBool) + Sync) {
     // Once: what has been pinned may use no other.
@@ -118,10 +110,10 @@ fn on_two_cores(measured: impl FnOnce(), other: impl Fn(&AtomicBool) + Sync) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            pin(cores.server);
+            pin(cores.server).expect("an allowed processor");
             other(&over);
         });
-        pin(cores.client);
+        pin(cores.client).expect("an allowed processor");
         measured();
         over.store(true, Ordering::Relaxed);
     });

@@ -50,7 +50,8 @@ impl Run {
 
     /// Measures the machine itself, beside a round.
     pub fn measure_floor(&mut self) {
-        self.floor_ns.extend(floor::round_trip_ns(Cores::pick()));
+        let (client, server) = self.machine.pinned;
+        self.floor_ns.extend(floor::round_trip_ns(Cores { client, server }));
     }
 
     /// Reads one from `path`.

@@ -221,6 +221,12 @@ macro_rules! words {
     };
 }
 
+/// Where a word of [`WORDS`] lies.
+#[cfg(not(loom))]
+pub fn offset(word: &str) -> Option<usize> {
+    WORDS.iter().find(|(name, ..)| *name == word).map(|(_, offset, _)| *offset)
+}
+
 #[cfg(not(loom))]
 const fn bytes_of_word<Line, Word>(_: fn(&Line) -> &Word) -> usize {
     size_of::<Word>()

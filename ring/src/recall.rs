@@ -198,10 +198,12 @@ impl Producer<'_> {
         Ok((start, tail.saturating_sub(start) as u32))
     }
 
-    /// Copies bytes that were left behind out of the own ring, where no system call can (in models).
+    /// Copies bytes that were left behind out of the own ring, in a model: elsewhere a system call does, from
+    /// where they [lie](Producer::runs).
     ///
     /// # Safety
     /// `dst` is writable for `len` bytes, which [`Producer::left_behind`] named.
+    #[cfg(loom)]
     pub unsafe fn copy_back(&self, position: u64, dst: *mut u8, len: u32) {
         // SAFETY: `dst` by contract; the own ring is written by nobody while the caller holds the lock.
         unsafe { self.0.own_data.get(position, dst, len) }

@@ -9,7 +9,7 @@ use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::role::{Entry, Exit};
 use slipstream_ring::{Broken, Departure, Leftover, Link, Look};
 use std::collections::VecDeque;
-use support::{Nobody, Pair, Start, byte_at};
+use support::{Nobody, Pair, Start, byte_at, left_behind};
 
 const CAPACITY: u32 = 4096;
 
@@ -302,10 +302,7 @@ impl Direction<'_> {
             let Departure { position, copy, wake } = self.tx.producer().try_depart().unwrap().unwrap();
             self.tx.deliver(wake, &Nobody);
             assert_eq!(u64::from(copy), self.in_ring);
-            let mut bytes = vec![0; copy as usize];
-            // SAFETY: as long as what is copied, which is left behind.
-            unsafe { self.tx.producer().copy_back(position, bytes.as_mut_ptr(), copy) };
-            self.tcp.extend(bytes);
+            self.tcp.extend(left_behind(self.tx.producer(), position, copy));
             self.tcp_written += u64::from(copy);
             self.copied = u64::from(copy);
             self.departed = true;
@@ -357,9 +354,7 @@ impl Direction<'_> {
             assert!(tx.try_go_back().is_none());
             loop {
                 let (position, left) = tx.left_behind().unwrap();
-                let mut bytes = vec![0; left.min(1000) as usize];
-                // SAFETY: as long as what is copied, which is left behind.
-                unsafe { tx.copy_back(position, bytes.as_mut_ptr(), bytes.len() as u32) };
+                let bytes = left_behind(tx, position, left.min(1000));
                 tx.note_resent(position + bytes.len() as u64);
                 self.in_ring -= bytes.len() as u64;
                 self.tcp.extend(&bytes);

@@ -3,7 +3,6 @@
 //! Every function returns the call's result or its error number. Pointers are the program's own (they are passed on as
 //! they came, so that the kernel judges them) or refer to the shim's live data.
 
-use crate::pieces::LOWEST;
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::AtomicU32;
 use syscalls::{Sysno, syscall};
@@ -28,6 +27,9 @@ macro_rules! call {
         unsafe { syscall!(Sysno::$name $(, $arg)*) }.map_err(Errno::from)
     };
 }
+
+/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
+pub const LOWEST: usize = 4096;
 
 pub fn getpid() -> u32 {
     call!(getpid).unwrap_or(0) as u32

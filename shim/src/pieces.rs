@@ -1,6 +1,6 @@
 //! The program's buffers of one call, or the pipe that it splices into, and how far the call has come in them.
 
-use crate::kernel::{self, Errno};
+use crate::kernel::{self, Errno, LOWEST};
 use core::ffi::c_int;
 
 /// More pieces than this make a call fail with EINVAL, as in the kernel.
@@ -9,10 +9,7 @@ pub const MOST: usize = 1024;
 /// The kernel moves no more than this in one call.
 pub const MOST_BYTES: usize = 0x7fff_f000;
 
-/// No memory of a program's lies below: the kernel keeps it free, so that null pointers fault.
-pub const LOWEST: usize = 4096;
-
-/// Nor above, where addresses have 47 bits; where they have more, the kernel is asked.
+/// No memory of a program's lies above, where addresses have 47 bits; where they have more, the kernel is asked.
 const HIGHEST: usize = (1 << 47) - 4096;
 
 /// Whether a buffer can be where it is said to be.

@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
-
-use crate::host::Cores;
+use crate::host::{Cores, pin};
 
 /// 64 bytes and the cursor that announces them, on lines of their own.
 #[repr(align(128))]
@@ -37,7 +34,8 @@ impl Way {
     }
 }
 
-/// A round trip of 64 bytes between two spinning threads, in ns; `None` where there are not two processors.
+/// A round trip of 64 bytes between two spinning threads, in ns; `None` where there are not two processors. Where pinning is
+/// refused the figure is what it is.
 pub fn round_trip_ns(cores: Cores) -> Option<f64> {
     const TRIPS: u64 = 200_000;
     if !cores.are_two() {
@@ -47,14 +45,14 @@ pub fn round_trip_ns(cores: Cores) -> Option<f64> {
     let [there, back] = &ways;
     thread::scope(|scope| {
         scope.spawn(|| {
-            pin(cores.server);
+            let _ = pin(cores.server);
             (1..=TRIPS).for_each(|trip| {
                 there.receive(trip);
                 back.send(trip);
             });
         });
         let client = scope.spawn(|| {
-            pin(cores.client);
+            let _ = pin(cores.client);
             let begun = Instant::now();
             (1..=TRIPS).for_each(|trip| {
                 there.send(trip);
@@ -64,12 +62,4 @@ pub fn round_trip_ns(cores: Cores) -> Option<f64> {
         });
         client.join().ok()
     })
-}
-
-/// The calling thread; where that is refused the figure is what it is.
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    if set.set(cpu).is_ok() {
-        let _ = sched_setaffinity(Pid::from_raw(0), &set);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,17 @@ impl Cores {
     pub fn are_two(self) -> bool {
         self.client != self.server
     }
+}
+
+/// Binds the calling thread to a processor.
+///
+/// # Errors
+///
+/// When there is none of this number, or none that it may use.
+pub fn pin(cpu: usize) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
 }
 
 fn allowed_cpus() -> Vec<usize> {

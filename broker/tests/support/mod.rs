@@ -326,16 +326,17 @@ impl Map {
         unsafe { self.start.cast().as_ref() }
     }
 
-    /// A word of the header, by its documented offset.
-    pub fn long(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset < layout::HEADER);
+    /// A word of the header, by its documented name.
+    pub fn long(&self, word: &str) -> &AtomicU64 {
+        let offset = layout::offset(word).expect("a word of the header");
+        assert!(offset.is_multiple_of(8));
         // SAFETY: aligned, within the mapping.
         unsafe { self.start.add(offset).cast().as_ref() }
     }
 
-    /// A word of the header, by its documented offset.
-    pub fn word(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset < layout::HEADER);
+    /// A word of the header, by its documented name.
+    pub fn word(&self, word: &str) -> &AtomicU32 {
+        let offset = layout::offset(word).expect("a word of the header");
         // SAFETY: aligned, within the mapping.
         unsafe { self.start.add(offset).cast().as_ref() }
     }
@@ -370,12 +371,12 @@ impl Drop for Map {
     }
 }
 
-/// Offsets in the header, as `layout` documents and asserts them.
-pub const TAIL: usize = 128;
-pub const TURN: usize = 400;
-pub const MARKS: usize = 412;
-pub const HEAD: usize = 256;
-pub const FOLLOWED: usize = 404;
+/// Words of the header.
+pub const TAIL: &str = "producer.tail";
+pub const TURN: &str = "state.turn";
+pub const MARKS: &str = "state.marks";
+pub const HEAD: &str = "consumer.head";
+pub const FOLLOWED: &str = "state.followed";
 
 /// How often a bell was rung, without waiting.
 pub fn rings(bell: &OwnedFd) -> u64 {

@@ -7,7 +7,7 @@ use slipstream_ring::carrier::Ready;
 use slipstream_ring::layout::{self, Outbox};
 use slipstream_ring::sync::AtomicU32;
 use slipstream_ring::wait::Waker;
-use slipstream_ring::{Link, wait};
+use slipstream_ring::{Link, Producer, wait};
 
 /// The pair that all outboxes here are of.
 pub const PAIR: u64 = 7;
@@ -16,7 +16,7 @@ const PAGE: usize = 4096;
 
 /// Where a word of the header lies.
 pub fn offset(word: &str) -> usize {
-    layout::WORDS.iter().find(|(name, ..)| *name == word).unwrap().1
+    layout::offset(word).expect("a word of the header")
 }
 
 /// A mapping of an outbox.
@@ -105,6 +105,16 @@ mod memory {
             }
         }
     }
+}
+
+/// The bytes that a sender left behind, as a system call would take them.
+pub fn left_behind(tx: Producer<'_>, position: u64, len: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (base, len) in tx.runs(position, len) {
+        // SAFETY: within the own ring, which nobody writes to meanwhile: the caller has the lock.
+        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(base, len) });
+    }
+    bytes
 }
 
 impl Mapping {

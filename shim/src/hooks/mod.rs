@@ -40,7 +40,7 @@ pub fn size(done: Done) -> isize {
     }
 }
 
-pub use crate::pieces::LOWEST;
+pub use crate::kernel::LOWEST;
 
 /// One buffer as the pieces of a call.
 pub fn piece(buffer: *const core::ffi::c_void, len: usize) -> [libc::iovec; 1] {
