@@ -10,7 +10,9 @@ use std::process::{Command, Output, Stdio};
 use support::*;
 
 fn slipstream() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_slipstream"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream"));
+    command.env_remove("SLIPSTREAM_TRANSPORT");
+    command
 }
 
 /// Any library that can be preloaded and does nothing: the C library itself.
@@ -101,6 +103,10 @@ fn run_sets_the_environment() {
     uds.args(["run", "--transport", "uds", "--socket"]).arg(started.socket()).arg("--library").arg(library());
     let output = uds.args(["sh", "-c", "echo $SLIPSTREAM_TRANSPORT"]).output().unwrap();
     assert_eq!(output.stdout, b"uds\n");
+    // What is set already is the default, and the option goes before it.
+    let mut found = run(&started.socket(), &["sh", "-c", "echo $SLIPSTREAM_TRANSPORT"]);
+    assert_eq!(found.env("SLIPSTREAM_TRANSPORT", "tcp").output().unwrap().stdout, b"tcp\n");
+    assert_eq!(uds.env("SLIPSTREAM_TRANSPORT", "tcp").output().unwrap().stdout, b"uds\n");
 }
 
 #[test]
@@ -176,6 +182,9 @@ fn run_says_what_is_wrong_and_leaves_nothing() {
     assert!(complaint(&run(&socket, &["true"]).output().unwrap(), 125).contains("not a socket"));
     assert_eq!(folder.path().read_dir().unwrap().count(), 1);
 
+    let output = run(&socket, &["true"]).env("SLIPSTREAM_TRANSPORT", "smoke").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("smoke"));
     for wrong in [&["run", "--wrong", "true"][..], &["run"], &["wrong"], &["run", "--transport", "smoke", "true"]] {
         let output = slipstream().args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

@@ -322,6 +322,32 @@ int pair_up(void)
 	return fd;
 }
 
+int broken_pair(void)
+{
+	int fd = pair_up();
+	if (is_alice) {
+		send_all(fd, "unread", 6);
+		meet();
+		meet();
+		settle_reset(fd);
+		return fd;
+	}
+	send_all(fd, "0123456789", 10);
+	settle_readable(fd, 6);
+	meet();
+	MUST(close(fd));
+	meet();
+	return -1;
+}
+
+int socket_error(int fd)
+{
+	int error = -1;
+	socklen_t size = sizeof error;
+	MUST(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
+	return error;
+}
+
 enum { TRIP = 64 };
 
 static bool lead(int fd, bool *asked, uint32_t *slot, uint32_t trip)

@@ -126,6 +126,11 @@ void trickle(int fd);
 /* Takes what is there until the peer's end of stream, saying only the sum. */
 void say_rest(int fd);
 
+/* pair_up(), and bob has sent ten bytes and closed his end with six of alice's unread: a reset. Alice's end; bob has none. */
+int broken_pair(void);
+/* SO_ERROR, which asking takes. */
+int socket_error(int fd);
+
 /* Hands a descriptor out over a Unix socket, and takes one. Nothing is said of it: who gets it speaks at the same time. */
 void hand_out(int to, int fd);
 int take_in(int from);

@@ -3,47 +3,28 @@
 
 static char in[100];
 
-static int question(int fd)
-{
-	int error = -1;
-	socklen_t size = sizeof error;
-	MUST(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
-	return error;
-}
-
-/* Bob has left bytes unread, so his end is a reset. */
-static int broken(void)
-{
-	int fd = pair_up();
-	send_all(fd, "unread", 6);
-	meet();
-	meet();
-	settle_reset(fd);
-	return fd;
-}
-
 void alice(void)
 {
 	/* Told by a send, by SO_ERROR, by the next receive, by recvmmsg; after part of what was asked for. */
 	for (int i = 0; i < 4; i++) {
-		int fd = broken();
+		int fd = broken_pair();
 		say_bytes("part", in, TRY(recv(fd, in, 20, MSG_WAITALL)));
 		struct mmsghdr one = {.msg_hdr = {.msg_iov = &(struct iovec){in, 10}, .msg_iovlen = 1}};
 		if (i == 0)
 			TRY(send(fd, "x", 1, MSG_NOSIGNAL));
 		else if (i == 1)
-			say("error %s", errno_name(question(fd)));
+			say("error %s", errno_name(socket_error(fd)));
 		else if (i == 2)
 			TRY(recv(fd, in, 1, 0));
 		else
 			TRY(recvmmsg(fd, &one, 1, 0, NULL));
-		say("error %d", question(fd));
+		say("error %d", socket_error(fd));
 		TRY(recv(fd, in, 1, 0));
 		TRY(close(fd));
 	}
 	/* Before what is left: recvmmsg, a send. */
 	for (int i = 0; i < 2; i++) {
-		int fd = broken();
+		int fd = broken_pair();
 		TRY(recv(fd, in, 3, 0));
 		struct mmsghdr one = {.msg_hdr = {.msg_iov = &(struct iovec){in, 10}, .msg_iovlen = 1}};
 		if (i)
@@ -55,16 +36,16 @@ void alice(void)
 		TRY(close(fd));
 	}
 	/* Behind a peek. */
-	int peeked = broken();
+	int peeked = broken_pair();
 	TRY(recv(peeked, in, 20, MSG_PEEK | MSG_DONTWAIT));
-	say("error %s", errno_name(question(peeked)));
+	say("error %s", errno_name(socket_error(peeked)));
 	TRY(close(peeked));
 	/* Once it is told: the bytes, message by message. */
-	int more = broken();
+	int more = broken_pair();
 	struct mmsghdr two[3] = {{.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}},
 				 {.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}},
 				 {.msg_hdr = {.msg_iov = &(struct iovec){in, 6}, .msg_iovlen = 1}}};
-	say("error %s", errno_name(question(more)));
+	say("error %s", errno_name(socket_error(more)));
 	TRY(recvmmsg(more, two, 3, 0, NULL));
 	TRY(close(more));
 	/* The error of an emulated call is its own. */
@@ -79,14 +60,8 @@ void alice(void)
 
 void bob(void)
 {
-	for (int i = 0; i < 8; i++) {
-		int fd = pair_up();
-		send_all(fd, "0123456789", 10);
-		settle_readable(fd, 6);
-		meet();
-		TRY(close(fd));
-		meet();
-	}
+	for (int i = 0; i < 8; i++)
+		broken_pair();
 	int fd = pair_up();
 	TRY(recv(fd, in, 1, 0));
 }

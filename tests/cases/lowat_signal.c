@@ -30,7 +30,7 @@ void bob(void)
 	MUST(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 	for (int step = 0; step < 4; step++) {
 		meet();
-		/* Into a sleep that has just begun, or into an old one. */
+		/* Into a sleep that has just begun, or into an old one. A receive that comes later takes the byte at once. */
 		nap_ms(step & 1 ? 50 : 2);
 		send_all(fd, "o", 1);
 		nap_ms(2);

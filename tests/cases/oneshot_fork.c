@@ -1,5 +1,6 @@
 /* A one-shot registration that has fired, taken out of the set by a child: its parent's calls find it gone. */
 #include "case.h"
+
 static int fd, set;
 
 static void scene(int which)

@@ -107,6 +107,24 @@ fn no_broker_at_all() {
 }
 
 #[test]
+fn what_is_said_names_the_process_and_is_said_once() {
+    let (lab, port) = (Lab::without_broker("log", Mode::Shm), Port::free());
+    let _server = server(&lab, &port, false);
+    let program = script(&lab, "talk.py").arg(port.to_string()).piped();
+    let mut client = program.env("SLIPSTREAM_LOG", "info").env("SLIPSTREAM_MIN_OPS", "many").start();
+    let pid = client.pid();
+    for number in 0..2 {
+        order(&mut client, &format!("open {number}"), &format!("opened {number}"));
+        talk(&mut client, number);
+    }
+    let said = String::from_utf8(client.finish(PATIENCE).stderr).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], format!("slipstream[{pid}]: cannot understand SLIPSTREAM_MIN_OPS=many; using the default"));
+    assert!(lines[1].starts_with(&format!("slipstream[{pid}]: no broker ")), "{said}");
+    assert_eq!(lines.len(), 2, "{said}");
+}
+
+#[test]
 fn a_broker_killed_midway_and_started_again() {
     for mode in MODES {
         let (mut lab, port) = (Lab::new("broker killed", mode), Port::free());

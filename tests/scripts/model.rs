@@ -21,6 +21,8 @@ use std::collections::VecDeque;
 pub const ROOM: i32 = 32 << 10;
 /// What one segment carries for certain, so that a reader that wakes sees all of a send or nothing.
 pub const ATOMIC: i32 = 4096;
+/// Its place among the words for how to receive.
+const RECVMMSG: i32 = 6;
 
 /// What a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +210,7 @@ impl Model {
                 // A poll at the moment of a FIN reads some of the kernel's words before it, and some after.
                 (Start::Loose, Some(Blocked::Poll { .. } | Blocked::Wait { .. })) => return None,
                 // recvmmsg asks for the error before it begins: a reset may come before or after that.
-                (Start::Loose, Some(Blocked::Recv { into: 6, .. })) => return None,
+                (Start::Loose, Some(Blocked::Recv { into: RECVMMSG, .. })) => return None,
                 // Whether it waits for SO_RCVLOWAT depends on whether it had to wait.
                 (Start::Loose, Some(Blocked::Recv { end, .. })) if self.ends[end].lowat > 1 => return None,
                 (Start::Asleep | Start::Loose, Some(blocked)) => {

@@ -225,7 +225,8 @@ impl Model {
                     return None;
                 }
                 // Of several messages the later ones are received by the number, whatever it then names.
-                let several = |p: &Pending| matches!(p.blocked, Blocked::Recv { end: e, into: 6, .. } if e == end);
+                let several =
+                    |p: &Pending| matches!(p.blocked, Blocked::Recv { end: e, into: RECVMMSG, .. } if e == end);
                 if self.pending.iter().flatten().any(several) {
                     return None;
                 }
