@@ -150,12 +150,20 @@ impl Consumer<'_> {
     /// As [`Consumer::glance`], where fewer than `least` bytes in the ring, at least 1, are nothing to look at.
     #[inline]
     pub fn glance_for(&self, least: u32) -> bool {
-        let peer = self.0.peer();
-        let followed = self.followed();
+        let (peer, followed) = (self.0.peer(), self.followed());
         // Acquire as in `look`; whoever acts on a glance looks again under the lock.
-        peer.state.turn.load(Ordering::Acquire) != followed
-            || (Carrier::of(followed) == Carrier::Ring
-                && peer.producer.tail.load(Ordering::Acquire).wrapping_sub(self.head()) >= u64::from(least))
+        if peer.state.turn.load(Ordering::Acquire) != followed {
+            return true;
+        }
+        if Carrier::of(followed) == Carrier::Tcp {
+            return false;
+        }
+        let head = self.head();
+        let found = peer.producer.tail.load(Ordering::Acquire).wrapping_sub(head) >= u64::from(least);
+        if !found {
+            self.0.peer_data.expect(head);
+        }
+        found
     }
 
     /// The peer's producer cursor, as a mark to compare with later: a hint, never used as a bound.

@@ -67,6 +67,21 @@ mod mapped {
             let first = len.min(self.capacity() - at);
             [(self.base.wrapping_add(at as usize), first as usize), (self.base, (len - first) as usize)]
         }
+
+        /// A hint to this CPU's cache: the byte at `position` is to be read as soon as its producer has written it. Its line
+        /// then comes together with that of the cursor, not after it.
+        #[inline(always)]
+        pub fn expect(&self, position: u64) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                let place = self.base.wrapping_add((position as u32 & self.mask) as usize);
+                // SAFETY: a prefetch reads nothing into the program and faults at no address; SSE is part of the architecture.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>()) };
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = position;
+        }
     }
 }
 
@@ -118,5 +133,8 @@ mod modelled {
                 self.bytes[at].with(|cell| unsafe { *dst.add(i as usize) = *cell });
             }
         }
+
+        /// Caches are no part of a model.
+        pub fn expect(&self, _position: u64) {}
     }
 }

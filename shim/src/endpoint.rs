@@ -300,6 +300,11 @@ impl Endpoint {
         self.pins.get() > 1
     }
 
+    /// Whether several descriptors of this process name it.
+    pub fn is_shared_here(&self) -> bool {
+        self.refs.load(Ordering::Relaxed) > 1
+    }
+
     pub fn add_ref(&self) {
         self.refs.fetch_add(1, Ordering::SeqCst);
     }
@@ -367,6 +372,17 @@ impl Endpoint {
         }
         let kept = self.kept.load(Ordering::SeqCst);
         if kept >= 0 { kept } else { self.any_descriptor().unwrap_or(-1) }
+    }
+
+    /// A call on the socket that may sleep; once more when another thread has closed the number in the moment before it.
+    pub fn on_socket<T>(&'static self, fd: c_int, call: impl Fn(c_int) -> kernel::Result<T>) -> kernel::Result<T> {
+        loop {
+            let socket = self.descriptor(fd);
+            match call(socket) {
+                Err(Errno(libc::EBADF)) if self.descriptor(fd) != socket => {}
+                result => return result,
+            }
+        }
     }
 
     /// Runs `work` with a descriptor of this endpoint that no other thread closes meanwhile.

@@ -128,24 +128,27 @@ fn send_left_behind(fd: c_int, link: &Link, position: u64, len: u32) -> kernel::
     Pieces::new(&runs).send_from(fd, 0, len as usize, libc::MSG_DONTWAIT)
 }
 
-/// Whether TCP shows a FIN, which is that of processes that died, and bytes of ours are in the ring that they never read:
-/// over TCP the kernel would have answered with a reset. Every end that the shim sees is marked before its FIN, so one
-/// without a mark is a death, or a close with bytes unread by holders that all took another for the last.
-pub fn died_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+/// Whether TCP shows a FIN, and bytes of ours are in the ring that its senders have not read (yet).
+pub fn ended_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
     link.producer().carrier() == Carrier::Ring
         && link.producer().unread() > 0
         && tcp::has_received_fin(endpoint.descriptor(fd))
         // After the FIN was seen. Who has recalled is answered, and its FIN may be another image's.
-        && link.peer_marks() & (MARK_END | MARK_RECALL) == 0
+        && link.peer_marks() & MARK_RECALL == 0
 }
 
-/// Sends what the dead never read through TCP after all: the kernel's answer is the right one. As a copy, in case that
-/// they live, and the FIN came by a way that the shim does not see.
+/// Sends what they have not read through TCP after all: if they die with it unread, or have, the kernel's answer is the right
+/// one. As a copy, for if they live, they read on in the ring.
 pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
     // With this nothing enters the ring any more: the FIN stays.
     endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
-    // The answer to the copy is there at once, unless the machine is busy.
+    if link.peer_marks() & MARK_END != 0 {
+        return;
+    }
+    // Every end that the shim sees is marked before its FIN, so one without a mark is a death (or a close with bytes unread by
+    // holders that all took another for the last), where the kernel would have sent a reset instead. The answer to the copy is
+    // there at once, unless the machine is busy.
     kernel::poll_for(endpoint.descriptor(fd), 0, 5);
     if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(endpoint.descriptor(fd)) {
         // The reset comes after a FIN now: the kernel has another error for it, and a receive's end.

@@ -36,8 +36,8 @@ enum Step {
     TcpEmpty,
     /// The end.
     Ended,
-    /// The end, of a peer that died and left bytes of ours unread.
-    Died,
+    /// The end, of a peer that has bytes of ours unread.
+    EndedUnread,
     /// An error that the kernel has told.
     Failed(Errno),
     /// The pipe took nothing, for this reason.
@@ -152,7 +152,7 @@ fn receive_patiently(
                 };
             }
             Step::Ended => return Ok(pieces.done()),
-            Step::Died => {
+            Step::EndedUnread => {
                 recall::let_the_kernel_tell(endpoint, fd, link);
                 if link.producer().carrier() == Carrier::Ring {
                     // A signal handler's receive inside its own thread's send, which has the role.
@@ -265,8 +265,8 @@ fn peek_beyond(
 
 /// The kernel's call on the endpoint's own socket, for what is left.
 fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
-    let fd = endpoint.descriptor(fd);
-    match held::during(Obligation::Call(endpoint), || real::cancellable(|| pieces.receive(fd, usize::MAX, flags))) {
+    let receive = |socket| real::cancellable(|| pieces.receive(socket, usize::MAX, flags));
+    match held::during(Obligation::Call(endpoint), || endpoint.on_socket(fd, receive)) {
         Ok(n) => Ok(pieces.done() + n),
         Err(_) if pieces.done() > 0 => Ok(pieces.done()),
         Err(errno) => Err(errno),
@@ -399,7 +399,7 @@ fn in_empty_ring(
     }
     Ok(Some(match tcp::look(fd, 1) {
         End::Open => Step::RingEmpty,
-        End::Fin if recall::died_with_unread(endpoint, fd, link) => return Ok(Some(Step::Died)),
+        End::Fin if recall::ended_with_unread(endpoint, fd, link) => return Ok(Some(Step::EndedUnread)),
         End::Fin => Step::Ended,
         End::Error(errno) => Step::Failed(errno),
         End::Bytes(_) => {

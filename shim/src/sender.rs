@@ -200,13 +200,10 @@ fn acknowledge(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
 fn leave_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<Step, Broken> {
     // A signal handler's bytes would pass the boundary.
     let mask = kernel::block_signals();
-    let left = match link.producer().try_go_back() {
-        Some(wake) => {
-            endpoint.deliver(link, wake);
-            Ok(true)
-        }
-        None => recall::answer_locked(endpoint, fd, link),
-    };
+    let socket = endpoint.descriptor(fd);
+    // What the peer has not read goes first: if it died with that, this send is to meet the reset.
+    let for_good = link.peer_marks() & MARK_RECALL == 0 && tcp::is_ending(socket);
+    let left = leave(endpoint, socket, link, for_good);
     if left == Ok(true) {
         endpoint.family().writers.force();
     }
@@ -367,8 +364,7 @@ fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces,
     while !pieces.is_empty() {
         // A short count is the kernel's word to stop (full and non-blocking, a signal, a timeout), unless it comes of our
         // taking a few pieces at a time.
-        let socket = endpoint.descriptor(fd);
-        match real::cancellable(|| pieces.send(socket, flags)) {
+        match endpoint.on_socket(fd, |socket| real::cancellable(|| pieces.send(socket, flags))) {
             Ok((sent, asked)) => {
                 pieces.advance(sent);
                 if sent < asked {
@@ -378,7 +374,9 @@ fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces,
             Err(errno) if pieces.done() == 0 => return Err(errno),
             // The connection broke between the ring and here. The kernel would have taken all of a send for which there is
             // room before it heard of that, and tells the next call.
-            Err(errno @ Errno(libc::EPIPE | libc::ECONNRESET)) if tcp::has_room(socket, pieces.left() as u64) => {
+            Err(errno @ Errno(libc::EPIPE | libc::ECONNRESET))
+                if tcp::has_room(endpoint.descriptor(fd), pieces.left() as u64) =>
+            {
                 if errno == Errno(libc::ECONNRESET) {
                     endpoint.family().hold_error(errno);
                 }

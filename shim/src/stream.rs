@@ -294,7 +294,7 @@ pub fn judge_end(fd: c_int) {
         {
             // What TCP has shown once, it shows to every call from then on.
             endpoint.ending.store(1, Ordering::Relaxed);
-            if recall::died_with_unread(endpoint, fd, link) {
+            if recall::ended_with_unread(endpoint, fd, link) {
                 recall::let_the_kernel_tell(endpoint, fd, link);
             }
         }

@@ -3,7 +3,7 @@
 use super::{ENDPOINTS, Endpoint, Phase};
 use crate::kin::{self, Census};
 use crate::readiness::{epoll, levels, set};
-use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
+use crate::{broker, descriptor, kernel, process, recall, roles, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -30,6 +30,7 @@ impl Endpoint {
         let closing = Closing { endpoint: self, linger: None };
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
             self.has_left_table(fd);
+            self.await_users_of_number();
             // The registrations under this number live on, as the socket does.
             set::number_gone(self, fd);
             return closing;
@@ -53,7 +54,17 @@ impl Endpoint {
             }
         }
         self.has_left_table(fd);
+        self.await_users_of_number();
         Closing { linger: Some(last_holder), ..closing }
+    }
+
+    /// A number is about to be closed, and may be another's at once: who has looked it up, under a role, is through with it.
+    fn await_users_of_number(&self) {
+        if let Some(link) = self.link().filter(|_| self.is_pinned()) {
+            let mask = kernel::block_signals();
+            roles::pass(self, link);
+            kernel::restore_signals(mask);
+        }
     }
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.

@@ -53,7 +53,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         let socket = endpoint.descriptor(fd);
         let mut shown = whole(link, socket, ask, kernel::poll_now(socket, ask)) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
-        if shown & ENDING != 0 && recall::died_with_unread(endpoint, fd, link) {
+        if shown & ENDING != 0 && recall::ended_with_unread(endpoint, fd, link) {
             recall::let_the_kernel_tell(endpoint, fd, link);
             shown = kernel::poll_now(socket, ask) as u16 as u32;
         }

@@ -222,34 +222,48 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
 fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errno> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
+    let mut ready_dups = false;
     for guest in guests {
-        let (Some((endpoint, link)), Some(poll)) = (link_of(guest), polls.get_mut(place_of(guest))) else { continue };
-        let wanted = poll.events as u16 as u32 & (READABLE | libc::EPOLLRDHUP as u32);
-        if poll.revents & libc::POLLNVAL != 0 {
-            // Closed by another thread meanwhile.
-            continue;
-        }
-        endpoint.is_ready(link);
-        recall::follow_suit(endpoint, poll.fd, link);
-        if link.consumer().copied() > 0 && !levels::has_bytes(endpoint, link, poll.fd) {
-            // TCP may have shown what the ring has given.
-            levels::has_void(endpoint, link, poll.fd);
-            poll.revents = kernel::poll_now(poll.fd, poll.events);
-        }
-        poll.revents = levels::whole(link, poll.fd, poll.events, poll.revents);
-        if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
-            endpoint.ending.store(1, Ordering::Relaxed);
-            if recall::died_with_unread(endpoint, poll.fd, link) {
-                recall::let_the_kernel_tell(endpoint, poll.fd, link);
-                poll.revents = kernel::poll_now(poll.fd, poll.events);
-            }
-        }
-        if endpoint.family().has_error() {
-            poll.revents |= libc::POLLERR;
-        }
-        if link.is_recalled() || (wanted & READABLE != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
-            poll.revents |= levels::levels(endpoint, link, poll.fd, wanted) as i16;
+        let ready = look_at(polls, guest);
+        ready_dups |= ready && matches!(guest, Obligation::Pin(_, endpoint) if endpoint.is_shared_here());
+    }
+    if ready_dups {
+        // What came between the looks at two dups of one socket is told of both.
+        for guest in guests {
+            look_at(polls, guest);
         }
     }
     Ok(polls.iter().filter(|poll| poll.revents != 0).count())
+}
+
+/// One look at a guest. Whether there is something to tell of it.
+fn look_at(polls: &mut [libc::pollfd], guest: &Obligation) -> bool {
+    let (Some((endpoint, link)), Some(poll)) = (link_of(guest), polls.get_mut(place_of(guest))) else { return false };
+    let asked = poll.events as u16 as u32 & (READABLE | libc::EPOLLRDHUP as u32);
+    if poll.revents & libc::POLLNVAL != 0 {
+        // Closed by another thread meanwhile.
+        return false;
+    }
+    endpoint.is_ready(link);
+    recall::follow_suit(endpoint, poll.fd, link);
+    if link.consumer().copied() > 0 && !levels::has_bytes(endpoint, link, poll.fd) {
+        // TCP may have shown what the ring has given.
+        levels::has_void(endpoint, link, poll.fd);
+        poll.revents = kernel::poll_now(poll.fd, poll.events);
+    }
+    poll.revents = levels::whole(link, poll.fd, poll.events, poll.revents);
+    if poll.revents & (libc::POLLIN | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0 {
+        endpoint.ending.store(1, Ordering::Relaxed);
+        if recall::ended_with_unread(endpoint, poll.fd, link) {
+            recall::let_the_kernel_tell(endpoint, poll.fd, link);
+            poll.revents = kernel::poll_now(poll.fd, poll.events);
+        }
+    }
+    if endpoint.family().has_error() {
+        poll.revents |= libc::POLLERR;
+    }
+    if link.is_recalled() || (asked & READABLE != 0 && link.consumer().glance_for(endpoint.low_water(link))) {
+        poll.revents |= levels::levels(endpoint, link, poll.fd, asked) as i16;
+    }
+    poll.revents != 0
 }
