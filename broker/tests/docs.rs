@@ -76,6 +76,7 @@ fn constants() {
         ("layout::MARK_GONE", layout::MARK_GONE.to_string()),
         ("layout::MARK_RECALL", layout::MARK_RECALL.to_string()),
         ("layout::MARK_CLOSED", layout::MARK_CLOSED.to_string()),
+        ("layout::MARK_SHARED", layout::MARK_SHARED.to_string()),
     ];
     let real = real.iter().map(|(name, value)| format!("{name} {value}")).collect();
     assert_same(PROTOCOL, start_of_rows(PROTOCOL, "Constants", 2), real);

@@ -54,6 +54,10 @@ pub const MARK_RECALL: u32 = 4;
 /// Mark: this side receives no more over TCP (close, shutdown); a sender that departs leaves it no copy.
 pub const MARK_CLOSED: u32 = 8;
 
+/// Mark beside [`MARK_END`]: several processes held this endpoint then, or do since. The last of them may die with bytes
+/// unread, without a word to the broker and without another FIN.
+pub const MARK_SHARED: u32 = 16;
+
 /// Who made the outbox and for whom. Written once before it is handed out.
 #[repr(C, align(128))]
 pub struct Identity {
@@ -93,7 +97,7 @@ pub struct StateLine {
     pub(crate) followed: AtomicU32,
     /// A [`crate::carrier::Ready`].
     pub(crate) ready: AtomicU32,
-    /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`], [`MARK_CLOSED`].
+    /// [`MARK_END`], [`MARK_GONE`], [`MARK_RECALL`], [`MARK_CLOSED`], [`MARK_SHARED`].
     pub(crate) marks: AtomicU32,
     /// The CPU that this side last worked on, plus one; 0 unknown. A hint for who considers to spin.
     pub(crate) cpu: AtomicU32,

@@ -2,7 +2,7 @@
 
 use crate::carrier::Ready;
 use crate::data::Data;
-use crate::layout::{MARK_END, Outbox};
+use crate::layout::{MARK_END, MARK_SHARED, Outbox};
 use crate::role::RoleLock;
 use crate::sync::{AtomicU32, Ordering, at, ticks, total_order};
 use crate::wait::{self, Armed, Sleep, Wake, Waker};
@@ -153,6 +153,18 @@ impl Link {
         self.own().state.marks.fetch_or(MARK_END, at("marks/end", Ordering::SeqCst));
         total_order("sleep/end");
         Wake::after_publishing(self.own(), self.peer(), &[Sleep::Data, Sleep::Space, Sleep::Poll])
+    }
+
+    /// Whether this side has announced its end.
+    pub fn has_ended(&self) -> bool {
+        // Relaxed: own word; a process forked since sees what was before.
+        self.own().state.marks.load(Ordering::Relaxed) & MARK_END != 0
+    }
+
+    /// Several processes hold this endpoint, which has ended, or is about to.
+    pub fn mark_shared(&self) {
+        // Relaxed: a bit of the word that says so; who sees an end that is marked later sees this, too.
+        self.own().state.marks.fetch_or(MARK_SHARED, Ordering::Relaxed);
     }
 
     /// Notes that something is about to be published.

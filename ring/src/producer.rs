@@ -4,6 +4,7 @@
 //! sends while its thread is copying neither overwrites the copy nor is overwritten.
 
 use crate::carrier::{Carrier, Ready};
+use crate::layout::COPIED;
 use crate::role::Entry;
 use crate::sync::{Ordering, Word, at, planted, total_order};
 use crate::wait::{Sleep, Wake};
@@ -99,7 +100,8 @@ impl<'a> Producer<'a> {
         self.0.own().tx.staged.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the receiver is ready for the ring and has followed every turn so far.
+    /// Whether the receiver is ready for the ring and has followed every turn so far, and this side has not
+    /// [departed](Producer::try_depart) with a copy.
     #[inline]
     pub fn may_switch(&self) -> bool {
         let peer = self.0.peer();
@@ -107,6 +109,7 @@ impl<'a> Producer<'a> {
         Ready::from_word(peer.state.ready.load(at("ready/may_switch", Ordering::Acquire))) == Ready::Ready
             && (peer.state.followed.load(at("followed/may_switch", Ordering::Acquire)) == self.0.own().state.turn.own()
                 || planted("may_switch: only when followed"))
+            && self.0.own().state.leaving.own() & COPIED == 0
     }
 
     /// Whether the receiver asks that the ring be left.

@@ -1,10 +1,11 @@
 //! Which descriptor names what: one load and one branch for everything that is not the shim's business.
 
 use crate::endpoint::{self, Endpoint, Phase};
+use crate::held::{self, Obligation};
 use crate::kernel;
 use crate::kin::{self, Census};
 use crate::readiness::epoll::{self, Set};
-use crate::{foreign, process, thread};
+use crate::{foreign, process, real, tcp, thread};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use slipstream_protocol::Reason;
@@ -436,24 +437,36 @@ pub fn after_fork(announced: bool, comparable: bool) {
     epoll::after_fork();
 }
 
-/// Before the real close of a descriptor: what is to be finished after it.
+/// Before the real close of a descriptor: what is to be finished after it. Until then other threads' calls on it wait: on a
+/// number that names nothing they would pass the ring.
 pub fn closing(fd: c_int) -> Option<Ending> {
     while is_changing_elsewhere(word(fd)?.load(Ordering::Acquire)) {
         kernel::yield_now();
     }
     // Most descriptors are not ours.
-    get(fd)?;
+    let known = get(fd)?;
     if !process::owns_tables() {
         return None;
     }
-    ending(fd, replace(fd, 0)?)
+    let is_moved = matches!(known, Entry::Endpoint(endpoint) if endpoint.phase() == Phase::Linked);
+    // A close that lingers gives the number away before it returns.
+    let awaited = is_moved && !real::single_threaded() && !tcp::lingers(fd);
+    let entry = replace(fd, if awaited { changing_mark() } else { 0 });
+    if awaited && entry.is_none() {
+        changed(fd);
+    }
+    Some(Ending { entry: ending(fd, entry?), awaited: awaited.then_some(fd) })
 }
 
-fn ending(fd: c_int, entry: Entry) -> Option<Ending> {
-    Some(match entry {
-        Entry::Endpoint(endpoint) => Ending::Endpoint(endpoint.close(fd)),
-        Entry::Set(set) => Ending::Set(set),
-    })
+fn ending(fd: c_int, entry: Entry) -> EndingEntry {
+    match entry {
+        Entry::Endpoint(endpoint) => EndingEntry::Endpoint(endpoint.close(fd)),
+        Entry::Set(set) => EndingEntry::Set(set),
+    }
+}
+
+fn changing_mark() -> usize {
+    (thread::current().tid() as usize) << 3 | CHANGING
 }
 
 /// Before a descriptor gets another meaning at one stroke (dup2): who uses it meanwhile waits for [`changed`]. What is to be
@@ -462,9 +475,9 @@ pub fn changing(fd: c_int) -> Option<Ending> {
     if is_own(fd) {
         return None;
     }
-    let entry = replace(fd, (thread::current().tid() as usize) << 3 | CHANGING);
+    let entry = replace(fd, changing_mark());
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
-    ending(fd, entry?)
+    Some(Ending { entry: ending(fd, entry?), awaited: None })
 }
 
 /// Puts a mark where a descriptor, which stays open until its entry has ended, had an entry; what that was.
@@ -497,24 +510,38 @@ fn replace(fd: c_int, mark: usize) -> Option<Entry> {
 
 /// It names what was entered for it, or nothing of ours.
 pub fn changed(fd: c_int) {
-    let mark = (thread::current().tid() as usize) << 3 | CHANGING;
     if let Some(word) = word(fd) {
-        let _ = word.compare_exchange(mark, 0, Ordering::SeqCst, Ordering::Relaxed);
+        let _ = word.compare_exchange(changing_mark(), 0, Ordering::SeqCst, Ordering::Relaxed);
     }
 }
 
 /// See [`closing`].
-pub enum Ending {
+pub struct Ending {
+    entry: EndingEntry,
+    /// The number that other threads' calls wait for.
+    awaited: Option<c_int>,
+}
+
+enum EndingEntry {
     Endpoint(endpoint::Closing),
     Set(&'static Set),
 }
 
 impl Ending {
+    /// The real close. A thread that is cancelled in it keeps nobody waiting.
+    pub fn during<T>(ending: Option<&Self>, close: impl FnOnce() -> T) -> T {
+        match ending.and_then(|ending| ending.awaited) {
+            Some(fd) => held::during(Obligation::Changing(fd), close),
+            None => close(),
+        }
+    }
+
     /// After the real close.
     pub fn finish(self) {
-        match self {
-            Self::Endpoint(closing) => closing.finish(),
-            Self::Set(set) => epoll::closed(set),
+        self.awaited.inspect(|fd| changed(*fd));
+        match self.entry {
+            EndingEntry::Endpoint(closing) => closing.finish(),
+            EndingEntry::Set(set) => epoll::closed(set),
         }
     }
 }

@@ -64,6 +64,14 @@ pub fn open_to_read(path: &[u8]) -> Result<c_int> {
     call!(openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0).map(|fd| fd as c_int)
 }
 
+/// Reads the start of a short file whose path ends with a NUL.
+pub fn read_file(path: &[u8], bytes: &mut [u8]) -> Result<usize> {
+    let file = open_to_read(path)?;
+    let read = read(file, bytes);
+    close(file);
+    read
+}
+
 /// Opens a folder whose path ends with a NUL.
 pub fn open_folder(path: &[u8]) -> Result<c_int> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;

@@ -98,7 +98,7 @@ pub unsafe extern "C" fn before_fork() {
             // Asked for once, and not without an endpoint.
             let number = *number.get_or_insert_with(kin::number);
             endpoint.list(number, &mut census);
-            endpoint.family().raise();
+            endpoint.raise();
         });
     }
 }

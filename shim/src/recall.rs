@@ -11,7 +11,7 @@ use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
 use slipstream_ring::carrier::Carrier;
-use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL};
+use slipstream_ring::layout::{MARK_END, MARK_GONE, MARK_RECALL, MARK_SHARED};
 use slipstream_ring::role::Entry;
 use slipstream_ring::{Broken, Leftover, Link};
 
@@ -128,31 +128,39 @@ fn send_left_behind(fd: c_int, link: &Link, position: u64, len: u32) -> kernel::
     Pieces::new(&runs).send_from(fd, 0, len as usize, libc::MSG_DONTWAIT)
 }
 
-/// Whether TCP shows a FIN, and bytes of ours are in the ring that its senders have not read (yet).
+/// Whether TCP shows a FIN, and bytes of ours are in the ring of which nobody may ever tell that they stay unread: the FIN is
+/// that of dead processes, or was sent by one of several holders, of whom the last may die. Every end that the shim sees is
+/// marked before its FIN, so one without a mark is a death, or a close with bytes unread by holders that all took another for
+/// the last.
 pub fn ended_with_unread(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
+    let socket = endpoint.descriptor(fd);
     link.producer().carrier() == Carrier::Ring
         && link.producer().unread() > 0
-        && tcp::has_received_fin(endpoint.descriptor(fd))
+        && tcp::has_received_fin(socket)
         // After the FIN was seen. Who has recalled is answered, and its FIN may be another image's.
-        && link.peer_marks() & MARK_RECALL == 0
+        && matches!(link.peer_marks() & (MARK_END | MARK_SHARED | MARK_RECALL), 0 | MARK_SHARED_END)
+        && !tcp::is_corked(socket)
 }
 
-/// Sends what they have not read through TCP after all: if they die with it unread, or have, the kernel's answer is the right
-/// one. As a copy, for if they live, they read on in the ring.
+const MARK_SHARED_END: u32 = MARK_END | MARK_SHARED;
+
+/// Sends what is unread through TCP after all, whose answer is the right one: now, or when the last holder goes. As a copy, for
+/// who lives reads on in the ring.
 pub fn let_the_kernel_tell(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
     // With this nothing enters the ring any more: the FIN stays.
     endpoint.ending.store(1, Ordering::Relaxed);
     sender::depart(endpoint, fd, link);
+    let socket = endpoint.descriptor(fd);
+    tcp::push(socket);
     if link.peer_marks() & MARK_END != 0 {
         return;
     }
-    // Every end that the shim sees is marked before its FIN, so one without a mark is a death (or a close with bytes unread by
-    // holders that all took another for the last), where the kernel would have sent a reset instead. The answer to the copy is
-    // there at once, unless the machine is busy.
-    kernel::poll_for(endpoint.descriptor(fd), 0, 5);
-    if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(endpoint.descriptor(fd)) {
-        // The reset comes after a FIN now: the kernel has another error for it, and a receive's end.
-        let _ = kernel::getsockopt(endpoint.descriptor(fd), libc::SOL_SOCKET, libc::SO_ERROR, &mut 0i32);
+    // The answer to the copy is there at once, unless the machine is busy.
+    kernel::poll_for(socket, 0, 5);
+    if link.peer_marks() & MARK_GONE != 0 || !tcp::can_send(socket) {
+        // The reset comes after a FIN now, where it would have come instead: the kernel has another error for it, and a
+        // receive's end.
+        let _ = kernel::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, &mut 0i32);
         endpoint.family().hold_error(Errno(libc::ECONNRESET));
     }
 }

@@ -258,9 +258,17 @@ fn peek_beyond(
     let rest = pieces.behind(before);
     let len = rest.left().min(in_ring);
     let seen = if len == 0 { 0 } else { carrier::drain(endpoint, &consumer, consumer.head(), len, &rest, flags)? };
-    // Not where TCP has a copy of what the ring has.
-    let more = left && seen == in_ring && seen < rest.left() && consumer.copied() == 0;
-    Ok(seen + if more { pieces.peek_around(fd, before, seen, flags) } else { 0 })
+    if !left || seen != in_ring || seen == rest.left() {
+        return Ok(seen);
+    }
+    Ok(match consumer.copied() {
+        0 => seen + pieces.peek_around(fd, before, seen, flags),
+        // TCP has what the ring has, too.
+        _ => {
+            let keep = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
+            pieces.receive(fd, usize::MAX, keep).map_or(seen, |all| seen.max(all.saturating_sub(before)))
+        }
+    })
 }
 
 /// The kernel's call on the endpoint's own socket, for what is left.
@@ -290,6 +298,12 @@ fn attempt(
     let entry = roles::enter(lock);
     request.on_tcp = 0;
     let step = step(endpoint, fd, link, pieces, request);
+    if matches!(step, Ok(Step::Took(..))) && link.consumer().void() > 0 {
+        // A process that dies with it would be answered for.
+        let mask = kernel::block_signals();
+        let _ = drop_void(endpoint, endpoint.descriptor(fd), link);
+        kernel::restore_signals(mask);
+    }
     roles::leave_receiving(endpoint, link, entry);
     step
 }
@@ -335,11 +349,14 @@ fn step(
             Look::Tcp { .. } => {
                 // No handler of this thread may read from TCP between the look and the call.
                 let mask = kernel::block_signals();
-                let step = on_tcp(endpoint, endpoint.descriptor(fd), link, pieces, request);
+                let socket = endpoint.descriptor(fd);
+                let step = on_tcp(endpoint, socket, link, pieces, request);
                 kernel::restore_signals(mask);
                 match step? {
-                    Some(step) => return Ok(step),
-                    None => continue,
+                    Some(Step::Took(n, more)) => return Ok(Step::Took(n, more)),
+                    // Another thread has closed the number meanwhile: nothing was learned.
+                    Some(step) if endpoint.descriptor(socket) == socket => return Ok(step),
+                    _ => continue,
                 }
             }
         }
@@ -397,7 +414,13 @@ fn in_empty_ring(
     if pieces.done() > 0 && tcp::has_only_ended(fd) {
         return Ok(Some(Step::Ended));
     }
-    Ok(Some(match tcp::look(fd, 1) {
+    let end = tcp::look(fd, 1);
+    if endpoint.descriptor(fd) != fd {
+        // Another thread has closed the number meanwhile: nothing was learned.
+        request.look = true;
+        return Ok(None);
+    }
+    Ok(Some(match end {
         End::Open => Step::RingEmpty,
         End::Fin if recall::ended_with_unread(endpoint, fd, link) => return Ok(Some(Step::EndedUnread)),
         End::Fin => Step::Ended,
@@ -427,7 +450,8 @@ pub fn drop_void(endpoint: &Endpoint, fd: c_int, link: &Link) -> Result<bool, Er
                 consumer.note_taken(consumer.taken() + n as u64);
             }
             Err(Errno(libc::EINTR)) => {}
-            Err(Errno(libc::EAGAIN)) => return Ok(false),
+            // Or another thread has closed the number meanwhile.
+            Err(Errno(libc::EAGAIN | libc::EBADF)) => return Ok(false),
             Err(errno) => {
                 consumer.note_dropped(u64::MAX);
                 endpoint.family().hold_error(errno);
@@ -469,7 +493,9 @@ fn on_tcp(
     // Where the ring begins, as a distance from here; `None`: here, and the turn is followed.
     let boundary = |turn, until: Option<u64>| -> Result<Option<usize>, Broken> {
         let Some(until) = until else { return Ok(Some(usize::MAX)) };
-        let consumed = tcp::consumed(fd, Some(consumer.taken())).ok_or(Broken)?;
+        let Some(consumed) = tcp::consumed(fd, Some(consumer.taken())) else {
+            return if endpoint.descriptor(fd) == fd { Err(Broken) } else { Ok(None) };
+        };
         if consumed < until {
             return Ok(Some(usize::try_from(until - consumed).unwrap_or(usize::MAX)));
         }
@@ -491,7 +517,9 @@ fn on_tcp(
     // What the sender said before these bytes is visible now that they are.
     let Look::Tcp { turn, until } = consumer.look()? else { return Ok(None) };
     let Some(limit) = boundary(turn, until)? else {
-        if let End::Error(errno) = end {
+        if let End::Error(errno) = end
+            && endpoint.descriptor(fd) == fd
+        {
             endpoint.family().hold_error(errno);
         }
         return Ok(None);

@@ -62,13 +62,6 @@ pub fn is_mine(lock: &RoleLock) -> bool {
     }
 }
 
-/// Waits until those who are inside one of an endpoint's roles now have left it. With signals blocked.
-#[cold]
-pub fn pass(endpoint: &Endpoint, link: &Link) {
-    leave_receiving(endpoint, link, enter(link.rx_lock()));
-    leave(link.tx_lock(), enter(link.tx_lock()), || sender::publish(endpoint, link));
-}
-
 /// The call that entered this role never returns: as its heir, finishes what it has begun.
 pub fn inherit(lock: &RoleLock, finish: impl FnMut()) {
     if is_mine(lock) {

@@ -32,6 +32,8 @@ enum Step {
     Sent(usize),
     /// The ring is full.
     Full,
+    /// The peer has ended, and may never read what is in the ring.
+    EndedUnread,
     /// TCP carries; this thread is counted in and must count itself out after the real call.
     Tcp,
 }
@@ -84,6 +86,8 @@ pub fn send(
                 endpoint.family().writers.leave();
                 return sent;
             }
+            // First, so that this send meets the reset.
+            Ok(Step::EndedUnread) => recall::let_the_kernel_tell(endpoint, fd, link),
             Ok(Step::Full) if link.is_recalled() => {
                 fresh = false;
                 // TCP is full, and what was left in the ring comes first.
@@ -156,7 +160,11 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         let over = || hint && (marks & MARK_RECALL != 0 || tcp::is_ending(endpoint.descriptor(fd)));
         // A handler inside its own thread's send only stages: the carrier is the outer call's to change.
         if entry != Entry::Reentered && (producer.must_go_back() || over()) {
-            return if done > 0 { Ok(Step::Sent(done)) } else { leave_locked(endpoint, fd, link) };
+            return match done {
+                0 if over() && recall::ended_with_unread(endpoint, fd, link) => Ok(Step::EndedUnread),
+                0 => leave_locked(endpoint, fd, link),
+                done => Ok(Step::Sent(done)),
+            };
         }
         let rest = pieces.behind(done);
         let claim = producer.claim(rest.left().min(CHUNK as usize) as u32, entry)?;
@@ -200,10 +208,7 @@ fn acknowledge(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
 fn leave_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<Step, Broken> {
     // A signal handler's bytes would pass the boundary.
     let mask = kernel::block_signals();
-    let socket = endpoint.descriptor(fd);
-    // What the peer has not read goes first: if it died with that, this send is to meet the reset.
-    let for_good = link.peer_marks() & MARK_RECALL == 0 && tcp::is_ending(socket);
-    let left = leave(endpoint, socket, link, for_good);
+    let left = leave(endpoint, endpoint.descriptor(fd), link, false);
     if left == Ok(true) {
         endpoint.family().writers.force();
     }

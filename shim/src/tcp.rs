@@ -1,12 +1,15 @@
 //! What the kernel knows of the TCP connection below an endpoint: the truth about offsets and ends.
 
+use crate::broker;
 use crate::kernel::{self, Errno, Result};
 use core::ffi::c_int;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// SIOCOUTQNSD of linux/sockios.h: bytes not sent yet.
 const SIOCOUTQNSD: u64 = 0x894b;
 
-fn is_corked(fd: c_int) -> bool {
+/// Whether the program holds back what is no full segment.
+pub fn is_corked(fd: c_int) -> bool {
     let mut corked: c_int = 0;
     kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CORK, &mut corked).is_err() || corked != 0
 }
@@ -66,6 +69,14 @@ pub fn written(fd: c_int, connector: bool) -> Option<u64> {
     }
 }
 
+/// Whether a close may wait.
+pub fn lingers(fd: c_int) -> bool {
+    let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
+    kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger).is_ok()
+        && linger.l_onoff != 0
+        && linger.l_linger != 0
+}
+
 /// Whether this side has ended its sending.
 pub fn has_sent_fin(fd: c_int) -> bool {
     info(fd).is_ok_and(|info| OWN_FIN.contains(&info.state))
@@ -92,7 +103,29 @@ pub fn has_room(fd: c_int, len: u64) -> bool {
         return false;
     }
     // Twice, because what holds the bytes is counted too.
-    u64::from(info[SNDBUF].saturating_sub(info[WMEM_QUEUED])) >= 2 * len + 4096
+    u64::from(info[SNDBUF].saturating_sub(info[WMEM_QUEUED])) >= 2 * len + 4096 && len <= most_unsent(fd)
+}
+
+/// With so many bytes that it cannot send yet TCP takes no more: TCP_NOTSENT_LOWAT, or what net.ipv4.tcp_notsent_lowat has in
+/// place of it.
+fn most_unsent(fd: c_int) -> u64 {
+    static USUAL: AtomicU64 = AtomicU64::new(0);
+    const TCP_NOTSENT_LOWAT: c_int = 25;
+    let mut most = 0u32;
+    if kernel::getsockopt(fd, libc::IPPROTO_TCP, TCP_NOTSENT_LOWAT, &mut most).is_ok() && most != 0 {
+        return u64::from(most);
+    }
+    if USUAL.load(Ordering::Relaxed) == 0 && !broker::is_silent() {
+        let mut text = [0u8; 16];
+        let len = kernel::read_file(b"/proc/sys/net/ipv4/tcp_notsent_lowat\0", &mut text).unwrap_or(0);
+        let digits = text.iter().take(len).filter(|byte| byte.is_ascii_digit());
+        let usual = digits.fold(0u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+        USUAL.store(if usual == 0 { u64::MAX } else { usual }, Ordering::Relaxed);
+    }
+    match USUAL.load(Ordering::Relaxed) {
+        0 => u64::MAX,
+        usual => usual,
+    }
 }
 
 /// Lets TCP hold `len` bytes more than SO_SNDBUF has it, as far as the kernel's usual limit goes; what [`narrow`] needs to
@@ -117,7 +150,7 @@ pub fn narrow(fd: c_int, buffer: c_int) {
 }
 
 /// Sends what Nagle or MSG_MORE holds back, as the next write would: setting TCP_NODELAY does, even where it is set.
-fn push(fd: c_int) {
+pub fn push(fd: c_int) {
     let mut delay: c_int = 1;
     if kernel::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &mut delay).is_ok() {
         let _ = kernel::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32);

@@ -3,7 +3,7 @@
 use super::{ENDPOINTS, Endpoint, Phase};
 use crate::kin::{self, Census};
 use crate::readiness::{epoll, levels, set};
-use crate::{broker, descriptor, kernel, process, recall, roles, sender, tcp};
+use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -30,7 +30,6 @@ impl Endpoint {
         let closing = Closing { endpoint: self, linger: None };
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
             self.has_left_table(fd);
-            self.await_users_of_number();
             // The registrations under this number live on, as the socket does.
             set::number_gone(self, fd);
             return closing;
@@ -54,17 +53,7 @@ impl Endpoint {
             }
         }
         self.has_left_table(fd);
-        self.await_users_of_number();
         Closing { linger: Some(last_holder), ..closing }
-    }
-
-    /// A number is about to be closed, and may be another's at once: who has looked it up, under a role, is through with it.
-    fn await_users_of_number(&self) {
-        if let Some(link) = self.link().filter(|_| self.is_pinned()) {
-            let mask = kernel::block_signals();
-            roles::pass(self, link);
-            kernel::restore_signals(mask);
-        }
     }
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
@@ -172,6 +161,14 @@ impl Endpoint {
         }
     }
 
+    /// One holder more: a child is about to be forked.
+    pub fn raise(&self) {
+        self.family().raise();
+        if let Some(link) = self.link().filter(|link| link.has_ended()) {
+            link.mark_shared();
+        }
+    }
+
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link) {
         let fd = self.descriptor(-1);
@@ -206,6 +203,9 @@ impl Endpoint {
             if !sender::depart(self, fd, link) {
                 kernel::reset(self.descriptor(fd));
             }
+            if !self.is_alone() {
+                link.mark_shared();
+            }
             // Before the FIN, as in `before_end`.
             let _ = link.mark_end();
         }
@@ -225,16 +225,25 @@ impl Endpoint {
         self.wake_own(link);
     }
 
+    /// Whether a sender that has departed is just sending its copy.
+    fn is_copy_due(&'static self, link: &Link, fd: c_int) -> bool {
+        let consumer = link.consumer();
+        let copied = consumer.copied();
+        copied > 0
+            && !tcp::has_received_fin(self.descriptor(fd))
+            && tcp::received(self.descriptor(fd)).is_some_and(|all| all < consumer.switched_at() + copied)
+    }
+
     /// TCP is about to receive no more.
     pub fn stop_reading(&'static self, link: &Link, fd: c_int) {
         // It would answer bytes that come from now on with a reset, and those that are there, unread, too: those that the
         // ring has given, and that a sender that departs leaves there as well.
         link.mark_closed();
         for _ in 0..recall::LAST_WORDS {
-            if !levels::has_void(self, link, fd) {
+            if !levels::has_void(self, link, fd) && !self.is_copy_due(link, fd) {
                 break;
             }
-            kernel::poll_for(fd, libc::POLLIN, 1);
+            kernel::poll_for(-1, 0, 1);
         }
     }
 

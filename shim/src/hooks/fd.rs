@@ -1,5 +1,6 @@
 //! close, dup and what else gives descriptors new meanings.
 
+use crate::descriptor::Ending;
 use crate::held::{self, Obligation};
 use crate::hooks::io::hooks;
 use crate::hooks::{fail, int};
@@ -18,10 +19,8 @@ hooks! {
         }
         let close = || {
             let ending = descriptor::closing(fd);
-            let result = real!(fn close(fd: c_int) -> c_int);
-            if let Some(ending) = ending {
-                ending.finish();
-            }
+            let result = Ending::during(ending.as_ref(), || real!(fn close(fd: c_int) -> c_int));
+            ending.into_iter().for_each(Ending::finish);
             result
         };
         if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
@@ -160,7 +159,7 @@ fn replace(fd: c_int, copy: c_int, real: impl Fn() -> c_int) -> c_int {
         let ending = descriptor::changing(copy);
         let result = held::during(Obligation::Changing(copy), || noted(fd, real()));
         descriptor::changed(copy);
-        ending.into_iter().for_each(descriptor::Ending::finish);
+        ending.into_iter().for_each(Ending::finish);
         result
     };
     if descriptor::set(fd).or(descriptor::set(copy)).is_some() { foreign::renaming(replace) } else { replace() }

@@ -1,6 +1,7 @@
 //! What libc itself reads, writes or closes, by calls that no hook sees: stdio, asynchronous I/O, a few helpers. The
 //! endpoint leaves the ring first.
 
+use crate::descriptor::Ending;
 use crate::hooks::exec::variadic;
 use crate::hooks::io::{self, hooks};
 use crate::kernel::Errno;
@@ -30,7 +31,7 @@ macro_rules! pointer {
 }
 
 /// The descriptor of a file is about to be closed by libc.
-fn closing(file: File) -> Option<descriptor::Ending> {
+fn closing(file: File) -> Option<Ending> {
     if file.is_null() {
         return None;
     }
@@ -82,10 +83,8 @@ hooks! {
     /// fclose(3)
     fn fclose(file: File) -> c_int {
         let ending = closing(file);
-        let result = real!(fn fclose(file: File) -> c_int);
-        if let Some(ending) = ending {
-            ending.finish();
-        }
+        let result = Ending::during(ending.as_ref(), || real!(fn fclose(file: File) -> c_int));
+        ending.into_iter().for_each(Ending::finish);
         result
     }
 
@@ -99,10 +98,9 @@ hooks! {
     /// freopen(3): another file takes the descriptor's place
     fn freopen(path: *const c_char, mode: *const c_char, file: File) -> File {
         let ending = closing(file);
-        let result = pointer!(c"freopen", (path: *const c_char, mode: *const c_char, file: File));
-        if let Some(ending) = ending {
-            ending.finish();
-        }
+        let reopen = || pointer!(c"freopen", (path: *const c_char, mode: *const c_char, file: File));
+        let result = Ending::during(ending.as_ref(), reopen);
+        ending.into_iter().for_each(Ending::finish);
         result
     }
 

@@ -220,6 +220,15 @@ fn kernel_poll(polls: &[libc::pollfd], hub: c_int, timeout: Option<&libc::timesp
 
 /// One look at everything, written into the array.
 fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errno> {
+    if look_at_all(polls, guests)? {
+        // What came between the looks at two dups of one socket is told of both.
+        look_at_all(polls, guests)?;
+    }
+    Ok(polls.iter().filter(|poll| poll.revents != 0).count())
+}
+
+/// Whether there is something to tell of a socket that may stand in the array more than once.
+fn look_at_all(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<bool, Errno> {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     kernel::ppoll(polls, Some(&now), core::ptr::null())?;
     let mut ready_dups = false;
@@ -227,13 +236,7 @@ fn look(polls: &mut [libc::pollfd], guests: &[Obligation]) -> Result<usize, Errn
         let ready = look_at(polls, guest);
         ready_dups |= ready && matches!(guest, Obligation::Pin(_, endpoint) if endpoint.is_shared_here());
     }
-    if ready_dups {
-        // What came between the looks at two dups of one socket is told of both.
-        for guest in guests {
-            look_at(polls, guest);
-        }
-    }
-    Ok(polls.iter().filter(|poll| poll.revents != 0).count())
+    Ok(ready_dups)
 }
 
 /// One look at a guest. Whether there is something to tell of it.
