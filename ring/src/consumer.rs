@@ -150,20 +150,32 @@ impl Consumer<'_> {
     /// As [`Consumer::glance`], where fewer than `least` bytes in the ring, at least 1, are nothing to look at.
     #[inline]
     pub fn glance_for(&self, least: u32) -> bool {
-        let (peer, followed) = (self.0.peer(), self.followed());
-        // Acquire as in `look`; whoever acts on a glance looks again under the lock.
-        if peer.state.turn.load(Ordering::Acquire) != followed {
+        self.glance_since(self.followed(), least)
+    }
+
+    /// As [`Consumer::glance_for`], where the peer's `turn` is no news.
+    #[inline]
+    pub fn glance_since(&self, turn: u32, least: u32) -> bool {
+        if self.peer_turn() != turn {
             return true;
         }
-        if Carrier::of(followed) == Carrier::Tcp {
+        if Carrier::of(self.followed()) == Carrier::Tcp {
             return false;
         }
+        let peer = self.0.peer();
         let head = self.head();
         let found = peer.producer.tail.load(Ordering::Acquire).wrapping_sub(head) >= u64::from(least);
         if !found {
             self.0.peer_data.expect(head);
         }
         found
+    }
+
+    /// The peer's turn, as a mark to compare with later.
+    #[inline]
+    pub fn peer_turn(&self) -> u32 {
+        // Acquire as in `look`; whoever acts on a glance looks again under the lock.
+        self.0.peer().state.turn.load(Ordering::Acquire)
     }
 
     /// The peer's producer cursor, as a mark to compare with later: a hint, never used as a bound.

@@ -150,6 +150,12 @@ fn is_changing_elsewhere(word: usize) -> bool {
     word & (SET | OWN | CHANGING) == CHANGING && word >> 3 != thread::current().tid() as usize
 }
 
+/// Whether another thread is just giving a descriptor another meaning.
+#[inline]
+pub fn is_changing(fd: c_int) -> bool {
+    word(fd).is_some_and(|word| is_changing_elsewhere(word.load(Ordering::Acquire)))
+}
+
 /// The epoll set that a descriptor names.
 #[inline(always)]
 pub fn set(fd: c_int) -> Option<&'static Set> {
@@ -413,7 +419,7 @@ pub fn after_fork(announced: bool, comparable: bool) {
     let mut number = None;
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();
-        if !announced {
+        if !announced || !process::was_raised(endpoint) {
             endpoint.family().raise();
         }
         let number = *number.get_or_insert_with(|| if comparable { kin::number() } else { None });
@@ -449,13 +455,14 @@ pub fn closing(fd: c_int) -> Option<Ending> {
         return None;
     }
     let is_moved = matches!(known, Entry::Endpoint(endpoint) if endpoint.phase() == Phase::Linked);
+    let awaited = is_moved && !real::single_threaded();
     // A close that lingers gives the number away before it returns.
-    let awaited = is_moved && !real::single_threaded() && !tcp::lingers(fd);
-    let entry = replace(fd, if awaited { changing_mark() } else { 0 });
-    if awaited && entry.is_none() {
+    let lingers = awaited && tcp::lingers(fd);
+    let entry = replace(fd, if awaited { changing_mark() } else { 0 }).map(|entry| ending(fd, entry));
+    if awaited && (lingers || entry.is_none()) {
         changed(fd);
     }
-    Some(Ending { entry: ending(fd, entry?), awaited: awaited.then_some(fd) })
+    Some(Ending { entry: entry?, awaited: (awaited && !lingers).then_some(fd) })
 }
 
 fn ending(fd: c_int, entry: Entry) -> EndingEntry {

@@ -375,6 +375,16 @@ pub fn pending_signals() -> u64 {
     pending
 }
 
+/// Of those, the ones that were sent to this very thread. `None` without /proc.
+pub fn own_pending_signals() -> Option<u64> {
+    let mut status = [0u8; 2048];
+    let len = read_file(b"/proc/thread-self/status\0", &mut status).ok()?;
+    let label = b"SigPnd:\t";
+    let start = status.get(..len)?.windows(label.len()).position(|window| window == label)? + label.len();
+    let digits = status.get(start..start + 16)?.iter().map_while(|digit| char::from(*digit).to_digit(16));
+    Some(digits.fold(0, |mask, digit| mask << 4 | u64::from(digit)))
+}
+
 /// What a handler's installation tells about calls that it interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {

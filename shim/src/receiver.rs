@@ -34,6 +34,8 @@ enum Step {
     RingEmpty,
     /// Nothing now, on TCP.
     TcpEmpty,
+    /// The ring is not to be read any more.
+    Recalled,
     /// The end.
     Ended,
     /// The end, of a peer that has bytes of ours unread.
@@ -112,11 +114,12 @@ fn receive_patiently(
             patience.unblock();
             return by_tcp(endpoint, fd, pieces, flags);
         }
+        let turn = link.consumer().peer_turn();
         let step = match carrier::shielded(endpoint, pieces, || attempt(endpoint, fd, link, pieces, &mut request)) {
             Ok(step) => step,
             Err(Broken) => return Err(endpoint.fail(fd)),
         };
-        let mut empty = Empty { on_tcp: false, peek: None };
+        let mut empty = Empty { on_tcp: false, turn, peek: None };
         match step {
             Step::Took(n, more) if flags & libc::MSG_PEEK == 0 => {
                 pieces.advance(n);
@@ -143,7 +146,7 @@ fn receive_patiently(
                 let consumer = link.consumer();
                 let on_tcp = !more || consumer.goes_back_at().is_some() || consumer.is_left();
                 if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
-                    last_peek = !patience.doze(socket);
+                    last_peek = !patience.doze(endpoint, socket);
                     continue;
                 }
                 empty.peek = {
@@ -151,6 +154,7 @@ fn receive_patiently(
                     Some(Peek { tail: link.consumer().head() + in_ring, marks, seen: n })
                 };
             }
+            Step::Recalled => continue,
             Step::Ended => return Ok(pieces.done()),
             Step::EndedUnread => {
                 recall::let_the_kernel_tell(endpoint, fd, link);
@@ -297,7 +301,8 @@ fn attempt(
     let lock = link.rx_lock();
     let entry = roles::enter(lock);
     request.on_tcp = 0;
-    let step = step(endpoint, fd, link, pieces, request);
+    // Whoever recalls says so under the lock: from then on the sender knows what was read.
+    let step = if link.has_recalled() { Ok(Step::Recalled) } else { step(endpoint, fd, link, pieces, request) };
     if matches!(step, Ok(Step::Took(..))) && link.consumer().void() > 0 {
         // A process that dies with it would be answered for.
         let mask = kernel::block_signals();
@@ -529,7 +534,7 @@ fn on_tcp(
     }
     // A receive stops at the mark of urgent data, like the kernel's.
     if pieces.done() > 0 && kernel::ioctl_int(fd, SIOCATMARK) == Ok(1) {
-        return Ok(Some(Step::TcpEmpty));
+        return Ok(Some(Step::Ended));
     }
     let len = match (end, endpoint.family()) {
         (End::Bytes(len), _) => len.min(limit),

@@ -7,6 +7,7 @@ use crate::pieces::Pieces;
 use crate::readiness::epoll;
 use crate::readiness::levels::WRITABLE;
 use crate::stream::Done;
+use crate::wait::Delivered;
 use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -58,6 +59,46 @@ pub fn send(
         return through_tcp(endpoint, fd, link, real);
     }
     endpoint.is_ready(link);
+    let mut stay = Stay::default();
+    let sent = send_patiently(endpoint, fd, link, pieces, flags, &mut stay, &real);
+    stay.end(pieces.done() > 0);
+    sent
+}
+
+/// A call's waiting for room: since it first had to, signals are blocked and looked for where it waits, as the kernel has it. One
+/// whose handler ran between would go unnoticed.
+#[derive(Default)]
+struct Stay {
+    /// The program's mask, while they are blocked.
+    mask: Option<u64>,
+}
+
+impl Stay {
+    /// The program's mask.
+    fn begin(&mut self) -> u64 {
+        *self.mask.get_or_insert_with(kernel::block_signals)
+    }
+
+    /// Lets signals through again. Whether one has ended the call; `part`: of which a part is done.
+    fn end(&mut self, part: bool) -> bool {
+        self.mask.take().is_some_and(|mask| wait::deliver(mask, part) == Delivered::Interrupt)
+    }
+}
+
+/// What a call comes to that a signal has ended.
+fn interrupted(pieces: &Pieces) -> Done {
+    Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EINTR)) })
+}
+
+fn send_patiently(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    link: &Link,
+    pieces: &mut Pieces,
+    flags: c_int,
+    stay: &mut Stay,
+    real: impl Fn() -> isize,
+) -> Done {
     let mut full_since = 0u64;
     // Whether nothing has been sent or waited for: then the program's own call may serve. After a wait its descriptor may
     // name something else.
@@ -73,6 +114,10 @@ pub fn send(
                 }
             }
             Ok(Step::Tcp) => {
+                if stay.end(pieces.done() > 0) {
+                    endpoint.family().writers.leave();
+                    return interrupted(pieces);
+                }
                 let error = if fresh { endpoint.family().take_error() } else { None };
                 let sent = held::during(Obligation::CallWriter(endpoint), || {
                     if let Some(errno) = error {
@@ -90,6 +135,9 @@ pub fn send(
             Ok(Step::EndedUnread) => recall::let_the_kernel_tell(endpoint, fd, link),
             Ok(Step::Full) if link.is_recalled() => {
                 fresh = false;
+                if stay.end(pieces.done() > 0) {
+                    return interrupted(pieces);
+                }
                 // TCP is full, and what was left in the ring comes first.
                 if let Err(errno) = await_room(endpoint, fd, flags) {
                     return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
@@ -98,14 +146,22 @@ pub fn send(
             Ok(Step::Full) => {
                 fresh = false;
                 let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
-                if wait::glance_for_a_moment(link, space) || wait::spin(link, None, false, space).has_found() {
+                if wait::glance_for_a_moment(link, space) {
                     continue;
+                }
+                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
+                let mask = stay.begin();
+                if wait::spin_masked(link.peer_cpu(), None, mask, space) {
+                    continue;
+                }
+                let signalled = kernel::pending_signals() & !mask != 0;
+                if signalled && !nonblocking && stay.end(pieces.done() > 0) {
+                    return interrupted(pieces);
                 }
                 let now = kernel::now_ns();
                 if full_since == 0 {
                     full_since = now;
                 }
-                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
                 if nonblocking && pieces.done() > 0 {
                     // A program that waits for an edge now is to have one: there is a way to write, here or over TCP.
                     epoll::edge(endpoint, WRITABLE);
@@ -121,13 +177,9 @@ pub fn send(
                     go_back(endpoint, fd, link);
                     continue;
                 }
-                match held::during(Obligation::Call(endpoint), || {
-                    wait::sleep(link, Sleep::Space, None, patience, space)
-                }) {
-                    Err(Errno(libc::EINTR)) if pieces.done() > 0 => return Done::Moved(Ok(pieces.done())),
-                    Err(errno @ Errno(libc::EINTR)) => return Done::Moved(Err(errno)),
-                    _ => {}
-                }
+                stay.begin();
+                let _ =
+                    held::during(Obligation::Call(endpoint), || wait::sleep(link, Sleep::Space, None, patience, space));
             }
         }
     }
@@ -224,7 +276,9 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         || flags & libc::MSG_MORE != 0
         || endpoint.is_retired()
         || !producer.may_switch()
+        || !endpoint.family().writers.is_shut()
         || !endpoint.family().writers.is_empty()
+        || link.has_ended()
         || link.ready() != Ready::Ready
         || link.has_recalled()
         || link.peer_marks() != 0

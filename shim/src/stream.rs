@@ -206,19 +206,25 @@ fn ask(endpoint: &'static Endpoint, fd: c_int, ops: u32, bytes: u64) {
 /// Whether a descriptor is an endpoint that is, or may become, moved.
 #[inline]
 pub fn is_watched(fd: c_int) -> bool {
-    matches!(descriptor::get(fd), Some(descriptor::Entry::Endpoint(endpoint)) if !matches!(endpoint.phase(), Phase::Idle | Phase::Settled))
+    match descriptor::get(fd) {
+        Some(descriptor::Entry::Endpoint(endpoint)) => !matches!(endpoint.phase(), Phase::Idle | Phase::Settled),
+        Some(descriptor::Entry::Set(_)) => false,
+        // Perhaps: who goes on is to wait for what it becomes.
+        None => descriptor::is_changing(fd),
+    }
 }
 
 /// A sending call whose bytes only TCP can carry.
 pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    held::call(endpoint, || match endpoint.link() {
-        Some(link) => sender::through_tcp(endpoint, fd, link, real),
-        None => {
-            if endpoint.phase() != Phase::Idle {
-                endpoint.settle(Reason::Unhashable);
-            }
-            unmoved(endpoint, fd, real)
+    held::call(endpoint, || {
+        if !matches!(endpoint.phase(), Phase::Idle | Phase::Linked) {
+            endpoint.settle(Reason::Unhashable);
+        }
+        // Or another thread has just linked it.
+        match endpoint.link() {
+            Some(link) => sender::through_tcp(endpoint, fd, link, real),
+            None => unmoved(endpoint, fd, real),
         }
     })
 }

@@ -29,13 +29,14 @@ pub fn splice_from(input: c_int, pipe: Pipe, len: usize, real: impl Fn() -> isiz
     let Some(endpoint) = descriptor::pin(input) else { return Done::Real(real()) };
     // SPLICE_F_NONBLOCK is the pipe's: the socket has its own flag.
     let waits = pipe.flags & libc::SPLICE_F_NONBLOCK == 0 && status & libc::O_NONBLOCK == 0;
-    held::call(endpoint, || match endpoint.link() {
-        Some(link) => splice_on(endpoint, input, link, pipe, len, waits, real),
-        None => {
-            if endpoint.phase() != Phase::Idle {
-                endpoint.settle(Reason::Unhashable);
-            }
-            Done::Real(held::during(Obligation::Call(endpoint), real))
+    held::call(endpoint, || {
+        if !matches!(endpoint.phase(), Phase::Idle | Phase::Linked) {
+            endpoint.settle(Reason::Unhashable);
+        }
+        // Or another thread has just linked it.
+        match endpoint.link() {
+            Some(link) => splice_on(endpoint, input, link, pipe, len, waits, real),
+            None => Done::Real(held::during(Obligation::Call(endpoint), real)),
         }
     })
 }

@@ -50,7 +50,7 @@ pub enum Spun {
 
 /// What the signals of a stretch in which they were blocked mean for the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delivered {
+pub enum Delivered {
     Nothing,
     /// It begins anew.
     Restart,
@@ -58,10 +58,10 @@ enum Delivered {
     Interrupt,
 }
 
-impl Spun {
-    /// Whether what was waited for is there.
-    pub fn has_found(self) -> bool {
-        matches!(self, Self::Found | Self::FoundLast)
+impl Delivered {
+    /// What came first decides.
+    fn or(self, later: Self) -> Self {
+        if self == Self::Nothing { later } else { self }
     }
 }
 
@@ -179,17 +179,93 @@ impl Asleep {
 
 /// Ends a stretch of blocked signals: what is pending is delivered. As in the kernel, the first one with a handler decides:
 /// those behind it meet a call that is over, or begins anew. `strict`: it ends.
-fn deliver(mask: u64, strict: bool) -> Delivered {
-    let pending = kernel::pending_signals() & !mask;
-    let handled = |signal: u32| match kernel::disposition(signal) {
+pub fn deliver(mask: u64, strict: bool) -> Delivered {
+    let mut pending = kernel::pending_signals() & !mask;
+    if pending != 0 && kernel::gettid() != kernel::getpid() {
+        pending = leave_to_leader(pending);
+    }
+    let delivered =
+        (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(|signal| meaning(signal, strict));
+    kernel::restore_signals(mask);
+    delivered.unwrap_or(Delivered::Nothing)
+}
+
+/// What a signal's handler means for the call; `None`: it has none.
+fn meaning(signal: u32, strict: bool) -> Option<Delivered> {
+    match kernel::disposition(signal) {
         Disposition::Interrupt => Some(Delivered::Interrupt),
         Disposition::Restart if strict => Some(Delivered::Interrupt),
         Disposition::Restart => Some(Delivered::Restart),
         Disposition::NoHandler => None,
+    }
+}
+
+/// The kernel gives a signal that is sent to the process to its first thread, if that lets it through, and wakes it: that must
+/// not find it taken by another one, which only looked sooner. What is left of `pending` when there was time for that.
+fn leave_to_leader(mut pending: u64) -> u64 {
+    const TIME: u64 = 100_000;
+    for _ in 0..10 {
+        if pending == 0 || kernel::own_pending_signals().unwrap_or(0) & pending != 0 {
+            break;
+        }
+        let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(TIME)), core::ptr::null());
+        pending &= kernel::pending_signals();
+    }
+    pending
+}
+
+/// The signals that have handlers, among those that `mask` lets through: those that end the call, and those after which it begins
+/// anew. But for libc's own two.
+fn handled(mask: u64, strict: bool) -> (u64, u64) {
+    let (mut ending, mut restarting) = (0, 0);
+    for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && !matches!(signal, 32 | 33)) {
+        match meaning(signal, strict) {
+            Some(Delivered::Interrupt) => ending |= 1 << (signal - 1),
+            Some(Delivered::Restart) => restarting |= 1 << (signal - 1),
+            _ => {}
+        }
+    }
+    (ending, restarting)
+}
+
+/// The place of the thread's signalfd, for [`poll_heeding`].
+const NOBODY: libc::pollfd = libc::pollfd { fd: -1, events: 0, revents: 0 };
+
+fn on(fd: c_int, events: i16) -> libc::pollfd {
+    libc::pollfd { fd, events, revents: 0 }
+}
+
+/// Polls `all`, the last of which is [`NOBODY`], with signals blocked; those that `mask` lets through end the wait. What those
+/// that were delivered in it mean for the call; who finds others pending afterwards [delivers](deliver) them.
+///
+/// Alone, a thread is told of them by its signalfd. With other threads in the process they must be let through, so that the kernel
+/// sees who would take them: those of one meaning, for nothing else tells which one it was.
+fn poll_heeding<const N: usize>(
+    all: &mut [libc::pollfd; N],
+    time: Option<u64>,
+    mask: u64,
+    strict: bool,
+) -> (kernel::Result<usize>, Delivered) {
+    let time = time.map(kernel::timespec);
+    let (ending, restarting) = if real::single_threaded() { (0, 0) } else { handled(mask, strict) };
+    let (through, watched, means) = match (ending, restarting) {
+        (0, 0) if real::single_threaded() => (u64::MAX, !mask, Delivered::Nothing),
+        (0, _) => (mask, 0, Delivered::Restart),
+        _ => (mask | restarting, restarting, Delivered::Interrupt),
     };
-    let delivered = (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(handled);
-    kernel::restore_signals(mask);
-    delivered.unwrap_or(Delivered::Nothing)
+    if watched != 0 {
+        match (hub::signals(watched), all.last_mut()) {
+            (Ok(signals), Some(last)) => *last = on(signals, libc::POLLIN),
+            (Err(errno), _) => return (Err(errno), Delivered::Nothing),
+            _ => {}
+        }
+    }
+    let all = all.get_mut(..if watched != 0 { N } else { N - 1 }).unwrap_or_default();
+    // Where its signal is blocked, too, a thread that was cancelled dies below.
+    match real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through)) {
+        Err(Errno(libc::EINTR)) => (Ok(1), means),
+        slept => (slept, Delivered::Nothing),
+    }
 }
 
 /// Sleeps until the peer's publication, a local event, a signal, the deadline, or for `limit` ns, no longer than a wait that
@@ -241,14 +317,10 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
     let mut timeout = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let _ = kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &mut timeout);
     let limit = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
-    let time = kernel::timespec(limit);
     let mask = kernel::block_signals();
-    let result = hub::signals(!mask).and_then(|signals| {
-        let on = |fd, events| libc::pollfd { fd, events, revents: 0 };
-        let mut all = [on(fd, libc::POLLOUT), on(signals, libc::POLLIN)];
-        real::cancellable(|| kernel::ppoll(&mut all, (limit > 0).then_some(&time), core::ptr::null()))
-    });
-    let delivered = deliver(mask, limit > 0);
+    let mut all = [on(fd, libc::POLLOUT), NOBODY];
+    let (result, handled) = poll_heeding(&mut all, (limit > 0).then_some(limit), mask, limit > 0);
+    let delivered = handled.or(deliver(mask, limit > 0));
     real::test_cancel();
     match result {
         _ if delivered == Delivered::Interrupt => Err(Errno(libc::EINTR)),
@@ -260,17 +332,15 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
 /// Waits `time` ns, or until TCP shows the end, with signals blocked; `mask` is the program's. One that ends a call is taken
 /// in, and ends it.
 pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
-    let signals = hub::signals(!mask)?;
-    let on = |fd, events| libc::pollfd { fd, events, revents: 0 };
-    let mut all = [on(fd, libc::POLLRDHUP), on(signals, libc::POLLIN)];
-    let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(time)), core::ptr::null()));
+    let mut all = [on(fd, libc::POLLRDHUP), NOBODY];
+    let (slept, mut delivered) = poll_heeding(&mut all, Some(time), mask, true);
     if all[1].revents != 0 {
-        let delivered = deliver(mask, true);
+        delivered = deliver(mask, true);
         real::test_cancel();
         kernel::block_signals();
-        if delivered == Delivered::Interrupt {
-            return Err(Errno(libc::EINTR));
-        }
+    }
+    if delivered == Delivered::Interrupt {
+        return Err(Errno(libc::EINTR));
     }
     slept.map(drop)
 }
@@ -287,20 +357,21 @@ pub fn sleep_on_tcp(
 ) -> Result<Woken, Errno> {
     let hub = Hub::take()?;
     let mask = kernel::block_signals();
-    let sleep = |signals| {
+    let mut handled = Delivered::Nothing;
+    let sleep = || {
         hub.listen(endpoint.own_bell());
         hub.clear();
         let _ = link.arm(Sleep::Poll);
         if found() {
             return Ok(Woken::Look);
         }
-        let on = |fd| libc::pollfd { fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
         loop {
             // Its number may be another's by now.
-            let mut all = [on(endpoint.descriptor(fd)), on(hub.fd()), on(signals)];
+            let socket = on(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP);
+            let mut all = [socket, on(hub.fd(), libc::POLLIN), NOBODY];
             let wait = deadline.map_or(tick, |deadline| deadline.saturating_sub(kernel::now_ns()).min(tick));
-            // Its signal is blocked, too: the thread dies below, or here if it was cancelled before.
-            let slept = real::cancellable(|| kernel::ppoll(&mut all, Some(&kernel::timespec(wait)), core::ptr::null()));
+            let slept;
+            (slept, handled) = poll_heeding(&mut all, Some(wait), mask, deadline.is_some());
             match slept {
                 Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
                     return Err(Errno(libc::EAGAIN));
@@ -323,10 +394,10 @@ pub fn sleep_on_tcp(
             }
         }
     };
-    let result = hub::signals(!mask).and_then(|signals| held::during(Obligation::Hub(hub.fd()), || sleep(signals)));
+    let result = held::during(Obligation::Hub(hub.fd()), sleep);
     hub.leave(endpoint.own_bell());
     hub.give();
-    let delivered = deliver(mask, deadline.is_some());
+    let delivered = handled.or(deliver(mask, deadline.is_some()));
     // The cancellation's signal may have been among those held back.
     real::test_cancel();
     match (result, delivered) {

@@ -89,8 +89,6 @@ impl Endpoint {
         // SAFETY: both were mapped and checked with this capacity and stay mapped until `bury`; the link is written
         // before the phase says so, and nobody reads it earlier.
         let link = unsafe { (*self.link.get()).write(Link::new(own, peer, capacity)) };
-        self.family().readers.shut();
-        self.family().writers.shut();
         let posted =
             |p: &slipstream_protocol::Prefix| slipstream_ring::verify::Prefix { bytes: p.bytes, digest: p.digest };
         link.post(&posted(&tx), &posted(&rx));
@@ -99,6 +97,13 @@ impl Endpoint {
         if !self.advance(Phase::Attaching, Phase::Linked) {
             return Err(Reason::Peer);
         }
+        if !self.is_alone() {
+            // Forked by another thread since that was asked before: the child knows nothing of the ring.
+            self.retire(Reason::Shared);
+        }
+        // Whoever finds them shut finds the link; and nothing moves before they are.
+        self.family().readers.shut();
+        self.family().writers.shut();
         epoll::linked(self);
         self.drop_prefixes();
         log::say(Level::Info, |line| line.text("endpoint ").number(self.id()).text(" attached to its pair"));
@@ -132,7 +137,8 @@ impl Endpoint {
                 true
             }
             Verdict::Same
-                if self.family().readers.is_empty()
+                if self.family().readers.is_shut()
+                    && self.family().readers.is_empty()
                     && epoll::watches(self)
                     && foreign::is_absent_since(self.linked_ns.load(Ordering::Relaxed))
                     && self.take_stock(link) =>

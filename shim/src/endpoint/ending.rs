@@ -162,8 +162,9 @@ impl Endpoint {
     }
 
     /// One holder more: a child is about to be forked.
-    pub fn raise(&self) {
+    pub fn raise(&self, fork: u32) {
         self.family().raise();
+        self.raised_for.store(fork, Ordering::Relaxed);
         if let Some(link) = self.link().filter(|link| link.has_ended()) {
             link.mark_shared();
         }
@@ -199,15 +200,15 @@ impl Endpoint {
             self.stop_reading(link, fd);
         }
         if how != libc::SHUT_RD {
+            if !self.is_alone() {
+                link.mark_shared();
+            }
+            // Before the FIN, as in `before_end`; and before the departure, so that nobody enters the ring again.
+            let _ = link.mark_end();
             // What follows a shutdown (EPIPE) is the kernel's to tell.
             if !sender::depart(self, fd, link) {
                 kernel::reset(self.descriptor(fd));
             }
-            if !self.is_alone() {
-                link.mark_shared();
-            }
-            // Before the FIN, as in `before_end`.
-            let _ = link.mark_end();
         }
     }
 

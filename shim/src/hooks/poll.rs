@@ -64,6 +64,7 @@ unsafe fn poll_with(
 ) -> c_int {
     // SAFETY: by contract.
     let (Some(polls), Ok(timeout)) = (unsafe { array(fds, count) }, timeout) else { return real() };
+    heed_cancel();
     match polling::run(polls, timeout, mask, real) {
         Served::Plain(result) => result,
         Served::Here(result) => int(result),
@@ -89,6 +90,7 @@ unsafe fn epoll_with(
     // SAFETY: by contract.
     let found = unsafe { core::slice::from_raw_parts_mut(events, most as usize) };
     if set.is_managed() {
+        heed_cancel();
         return int(epoll_wait::wait(set, epoll, found, timeout, mask));
     }
     let deadline = timeout.filter(|ns| *ns > 0).map(|ns| kernel::now_ns().saturating_add(ns));
@@ -105,6 +107,13 @@ unsafe fn epoll_with(
     }
     set.take_apart();
     kept
+}
+
+/// A cancellation point even when there is no need to wait.
+fn heed_cancel() {
+    if !real::single_threaded() {
+        real::test_cancel();
+    }
 }
 
 fn milliseconds(timeout: c_int) -> Option<u64> {
@@ -184,8 +193,8 @@ hooks! {
             }
             return real();
         };
-        // SAFETY: null, or the program's event.
-        let given = (event as usize >= LOWEST).then(|| unsafe { event.read_unaligned() });
+        // SAFETY: the program's event, which only a DEL has not.
+        let given = (op != libc::EPOLL_CTL_DEL && event as usize >= LOWEST).then(|| unsafe { event.read_unaligned() });
         let result = match descriptor::set(epoll) {
             Some(set) => {
                 set.used();

@@ -53,6 +53,7 @@ fn wait_blocked(
         if spin(set, epoll, deadline, mask) {
             let found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
             if found > 0 {
+                set.leave_to_sleepers();
                 return Ok(found);
             }
         }

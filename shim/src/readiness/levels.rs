@@ -40,7 +40,8 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     if link.is_recalled() && !recall::answer(endpoint, fd, link).unwrap_or(true) {
         endpoint.marks.store(0, Ordering::Relaxed);
     }
-    let tx_on_tcp = link.producer().carrier() == Carrier::Tcp;
+    // What the peer has recalled goes there first.
+    let tx_on_tcp = link.producer().carrier() == Carrier::Tcp || link.is_recalled();
     // In the ring there is always a way to write: space, or the way back to TCP.
     if !tx_on_tcp {
         ready |= WRITABLE;
@@ -82,8 +83,12 @@ pub fn whole(link: &Link, socket: c_int, ask: c_short, mut told: c_short) -> c_s
             || (told & libc::POLLERR != 0 && !over)
             || (over && ask & libc::POLLIN != 0 && told & libc::POLLIN == 0)
     };
-    // Half a microsecond each; whatever shows no more then is no end.
-    for _ in 0..100 {
+    if !is_half(told) {
+        return told;
+    }
+    // Half a microsecond each; whatever shows no more then is no end. Behind bytes it may be on its way for long.
+    let rounds = if kernel::ioctl_int(socket, libc::FIONREAD) == Ok(0) { 100 } else { 3 };
+    for _ in 0..rounds {
         if !is_half(told) {
             break;
         }

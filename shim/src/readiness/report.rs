@@ -250,7 +250,11 @@ impl Member {
             // A change of the socket's state (an end, a shutdown) is one for everything.
             return bits | READABLE | WRITABLE;
         }
-        let Some(link) = endpoint.link().filter(|link| link.producer().carrier() == Carrier::Ring) else { return bits };
+        let Some(link) =
+            endpoint.link().filter(|link| link.producer().carrier() == Carrier::Ring && !link.is_recalled())
+        else {
+            return bits;
+        };
         if bits & READABLE == 0 && link.consumer().taken() != self.seen_taken.load(Ordering::Relaxed) {
             // Bytes came, and have been read: an edge that brings what else is ready.
             return bits | READABLE;

@@ -19,6 +19,12 @@ const BITS: [i16; 3] = [
 const ASK: [i16; 3] =
     [libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND, libc::POLLOUT | libc::POLLWRNORM, libc::POLLPRI];
 
+/// What select tells of an entry; not 0 for one that is an error.
+fn tells(poll: &pollfd) -> i16 {
+    let asked = ASK.iter().zip(BITS).filter(|(ask, _)| poll.events & **ask != 0);
+    poll.revents & asked.fold(libc::POLLNVAL, |all, (_, bits)| all | bits)
+}
+
 /// How long select may wait, and where the rest is written back.
 pub struct Timeout {
     ns: Result<Option<u64>, Errno>,
@@ -159,7 +165,18 @@ unsafe fn with(
     }
     let start = kernel::now_ns();
     let ns = timeout.ns.unwrap_or(None);
-    match poll::run(polls, ns, mask, real) {
+    let served = loop {
+        let left = ns.map(|ns| ns.saturating_sub(kernel::now_ns() - start));
+        match poll::run(polls, left, mask, &real) {
+            // Whoever asks for urgent data alone is not told of an end. Poll, which tells of it always, is asked once more, of
+            // the others.
+            Served::Here(Ok(found)) if found > 0 && !polls.iter().any(|poll| tells(poll) != 0) => {
+                polls.iter_mut().filter(|poll| poll.revents != 0).for_each(|poll| poll.fd = !poll.fd);
+            }
+            served => break served,
+        }
+    };
+    match served {
         Served::Plain(result) => result,
         Served::Here(result) => {
             if !timeout.rest.is_null()
@@ -192,7 +209,7 @@ unsafe fn fill(count: c_int, sets: [*mut fd_set; 3], polls: &[pollfd]) -> c_int 
         let words: Words = set.cast();
         // Of the words that `count` covers, everything but the ready ones is cleared.
         let keep: usize = (count as usize).div_ceil(64);
-        let mut poll = polls.iter();
+        let mut poll = polls.iter().filter(|poll| poll.fd >= 0);
         let mut next = poll.next();
         for word in 0..keep {
             let mut value = 0u64;

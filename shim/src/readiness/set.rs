@@ -119,9 +119,13 @@ impl Slot for Set {
 static MEMBERS: Slab<Member> = Slab::new(false);
 static SETS: Slab<Set> = Slab::new(false);
 
-/// What the hub is told of a TCP socket, whatever the program asked for: every edge, so that its registration never has
-/// to change.
-const HUB_EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+/// What the hub is to be told of a TCP socket whose registration asks for `wanted`: every edge of what the shim must know. Not of
+/// bytes that nobody asks for: the kernel shows an edge with all that is ready, so they would look like one of room.
+fn hub_events(wanted: u32) -> u32 {
+    let bytes = (libc::EPOLLIN | libc::EPOLLPRI) as u32;
+    let always = (libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+    if wanted & (READABLE | bytes) != 0 { always | bytes } else { always }
+}
 
 /// In the hub's events: the lowest bit of a member's address marks its doorbell.
 pub const BELL: u64 = 1;
@@ -169,7 +173,11 @@ impl Member {
 
     /// Registers it (anew, or otherwise) with the shim: whatever is ready then is to be reported.
     pub fn enlist(&'static self, events: u32, data: u64) {
-        self.events.store(events, Ordering::Relaxed);
+        let before = hub_events(self.events.swap(events, Ordering::Relaxed));
+        if hub_events(events) != before {
+            let (hub, fd) = (self.set().hub.load(Ordering::Relaxed), self.fd.load(Ordering::Relaxed));
+            let _ = kernel::epoll_ctl(hub, libc::EPOLL_CTL_MOD, fd, hub_events(events), self.token());
+        }
         self.data.store(data, Ordering::Relaxed);
         self.dormant.store(0, Ordering::Relaxed);
         self.spent.store(0, Ordering::Relaxed);
@@ -215,7 +223,8 @@ impl Member {
         if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, endpoint.own_bell(), edge, token | BELL).is_err() {
             // Another descriptor of the same endpoint has its bell there: one is enough, it makes all of them hot.
         }
-        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, fd, HUB_EVENTS, token).is_err() {
+        let events = hub_events(self.events.load(Ordering::Relaxed));
+        if kernel::epoll_ctl(hub, libc::EPOLL_CTL_ADD, fd, events, token).is_err() {
             return false;
         }
         self.managed.store(1, Ordering::Relaxed);

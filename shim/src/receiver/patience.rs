@@ -17,6 +17,8 @@ const NAP: u64 = 20_000_000;
 /// Where a call found nothing (more), and so what it waits for.
 pub struct Empty {
     pub on_tcp: bool,
+    /// The peer's turn before it looked there: it may wait for bytes that TCP is to bring first.
+    pub turn: u32,
     pub peek: Option<Peek>,
 }
 
@@ -55,11 +57,12 @@ impl Patience {
 
     /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
     /// deadline. Signals stay blocked until the next one, so that none goes unnoticed between.
-    pub fn doze(&mut self, fd: c_int) -> bool {
+    pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
         const WHILE: u64 = 100_000_000;
         let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
         let mask = *self.mask.get_or_insert_with(kernel::block_signals);
-        left > 0 && wait::doze(fd, left.min(WHILE), mask).is_ok()
+        let doze = || wait::doze(fd, left.min(WHILE), mask);
+        left > 0 && held::during(Obligation::Call(endpoint), doze).is_ok()
     }
 
     /// Lets signals through again.
@@ -88,7 +91,7 @@ impl Patience {
         let part_of_few = done > 0 && low_water > 1;
         let found = || {
             let (more, marks) = match &empty.peek {
-                None => (link.consumer().glance_for(least), seen_marks),
+                None => (link.consumer().glance_since(empty.turn, least), seen_marks),
                 Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
             };
             more || link.peer_marks() != marks

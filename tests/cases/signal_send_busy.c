@@ -1,0 +1,61 @@
+/* A signal ends a long send whose reader keeps it busy, and one whose reader has stopped: with what was sent until then. */
+#include "case.h"
+
+enum { MUCH = 64 << 20 };
+static _Atomic int handled;
+
+static void handler(int number)
+{
+	(void)number;
+	handled++;
+}
+
+static void *killer(void *sender)
+{
+	nap_ms(30);
+	pthread_kill(*(pthread_t *)sender, SIGUSR1);
+	return NULL;
+}
+
+void alice(void)
+{
+	int fd = pair_up();
+	char *bytes = calloc(1, MUCH);
+	pthread_t self = pthread_self();
+	for (int i = 0; i < 4; i++) {
+		/* With part of it sent SA_RESTART changes nothing. */
+		on_signal(SIGUSR1, handler, i % 2 ? SA_RESTART : 0);
+		meet();
+		pthread_t other = thread(killer, &self);
+		long sent = send(fd, bytes, MUCH, 0);
+		pthread_join(other, NULL);
+		say("%d: part %d", i, sent > 0 && sent < MUCH);
+		give(1, sent);
+		meet();
+		meet();
+	}
+}
+
+void bob(void)
+{
+	int fd = pair_up();
+	static char in[4096];
+	for (int i = 0; i < 4; i++) {
+		long got = 0;
+		meet();
+		/* Slower than alice; and in the second half not at all. */
+		for (long n; i < 2 && !posted(i) && got < MUCH / 8 && (n = recv(fd, in, sizeof in, MSG_DONTWAIT)) != 0;) {
+			got += n > 0 ? n : 0;
+			if (take(1))
+				break;
+			for (volatile int j = 0; j < 3000; j++)
+				;
+		}
+		meet();
+		for (long n; got < take(1) && (n = recv(fd, in, sizeof in, 0)) > 0;)
+			got += n;
+		say("all: %d", got == take(1));
+		give(1, 0);
+		meet();
+	}
+}

@@ -1,0 +1,88 @@
+/* A signal that is sent to a process of several threads: its first thread takes it, if it lets it through, whoever else waits on
+ * a moved connection; and a receive of that thread ends with it. */
+#include "case.h"
+
+enum { ROUNDS = 20 };
+static int fd, idle;
+static _Atomic pid_t taker;
+static _Atomic int stop;
+
+static void handler(int number)
+{
+	(void)number;
+	taker = gettid();
+}
+
+static void *echoes(void *unused)
+{
+	char byte;
+	(void)unused;
+	while (!stop && recv(fd, &byte, 1, 0) == 1 && send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+		;
+	return NULL;
+}
+
+static void *waits(void *unused)
+{
+	char byte;
+	(void)unused;
+	while (recv(idle, &byte, 1, 0) < 0 && errno == EINTR && !stop)
+		;
+	return NULL;
+}
+
+static void *kills(void *to)
+{
+	settle_asleep(getpid());
+	kill(getpid(), SIGUSR1);
+	nap_ms(5);
+	return to;
+}
+
+void alice(void)
+{
+	int first = 0;
+	fd = pair_up();
+	idle = pair_up();
+	on_signal(SIGUSR1, handler, 0);
+	pthread_t busy = thread(echoes, NULL), asleep = thread(waits, NULL);
+	meet();
+	for (int i = 0; i < ROUNDS; i++) {
+		nap_ms(i % 2 ? 40 : 3);
+		taker = 0;
+		kill(getpid(), SIGUSR1);
+		while (!taker)
+			;
+		first += taker == getpid();
+	}
+	say("while others wait: %s", first == ROUNDS ? "the first thread" : "others, too");
+	int main_fd = pair_up(), ended = 0;
+	for (int i = 0; i < 5; i++) {
+		char byte;
+		pthread_t killer = thread(kills, NULL);
+		taker = 0;
+		ended += recv(main_fd, &byte, 1, 0) < 0 && errno == EINTR && taker == getpid();
+		pthread_join(killer, NULL);
+	}
+	say("its own receive ended: %d", ended);
+	stop = 1;
+	meet();
+	pthread_join(busy, NULL);
+	pthread_join(asleep, NULL);
+}
+
+void bob(void)
+{
+	char byte = 1;
+	int other = pair_up(), quiet = pair_up();
+	meet();
+	set_nonblocking(other, true);
+	for (int i = 0; i < 2000 && send(other, &byte, 1, MSG_NOSIGNAL) == 1; i++)
+		while (recv(other, &byte, 1, 0) < 0 && errno == EAGAIN)
+			;
+	int last = pair_up();
+	meet();
+	MUST(close(other));
+	MUST(close(quiet));
+	MUST(close(last));
+}
