@@ -419,7 +419,7 @@ pub fn after_fork(announced: bool, comparable: bool) {
     let mut number = None;
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();
-        if !announced || !process::was_raised(endpoint) {
+        if !announced || !endpoint.was_raised() {
             endpoint.family().raise();
         }
         let number = *number.get_or_insert_with(|| if comparable { kin::number() } else { None });

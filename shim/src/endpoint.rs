@@ -130,8 +130,8 @@ pub struct Endpoint {
     /// 1 once SO_LINGER is as exec's close needs it, and what it was before, in the kernel's layout.
     lingers: AtomicU8,
     linger: AtomicU64,
-    /// The last of this process' forks for which a holder was counted.
-    pub raised_for: AtomicU32,
+    /// 1 once a fork has counted a holder for it.
+    raised: AtomicU8,
     /// 1 in a forked child until the broker knows that it holds the endpoint, too.
     inherited: AtomicU8,
     /// Guards `members`; taken inside a set's own lock.
@@ -196,7 +196,7 @@ impl Endpoint {
         for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited] {
             word.store(0, Ordering::Relaxed);
         }
-        self.raised_for.store(0, Ordering::Relaxed);
+        self.raised.store(0, Ordering::Relaxed);
         self.members.store(core::ptr::null_mut(), Ordering::Relaxed);
     }
 

@@ -337,6 +337,14 @@ pub fn block_signals() -> u64 {
     former
 }
 
+/// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
+pub fn block_foreign_signals() -> u64 {
+    let own = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+    let (foreign, mut former) = (own.iter().fold(u64::MAX, |mask, signal| mask & !(1 << (signal - 1))), 0u64);
+    let _ = call!(rt_sigprocmask, libc::SIG_BLOCK, &raw const foreign, &raw mut former, 8);
+    former
+}
+
 /// Sets the mask; what was held back is delivered before this returns.
 pub fn restore_signals(mask: u64) {
     let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, 8);

@@ -1,7 +1,6 @@
 //! Which process this is: the one that the tables were made in, a child that fork made of it, or a vfork child that
 //! borrows its memory.
 
-use crate::endpoint::Endpoint;
 use crate::kin::{self, Census};
 use crate::{broker, descriptor, hub, kernel, thread};
 use core::ffi::{c_int, c_void};
@@ -90,25 +89,16 @@ pub fn exit() {
     }
 }
 
-/// Forks that this process has begun.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
-/// Whether an endpoint's holders were raised for the last fork. Not those that another thread's accept has made since.
-pub fn was_raised(endpoint: &Endpoint) -> bool {
-    endpoint.raised_for.load(Ordering::Relaxed) == FORKS.load(Ordering::Relaxed)
-}
-
 /// Every endpoint gets one more holder before the child exists, so that none is moved in between.
 pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
-        let fork = FORKS.fetch_add(1, Ordering::Relaxed) + 1;
         let mut census = Census::new();
         let mut number = None;
         descriptor::for_each_endpoint(|endpoint| {
             // Asked for once, and not without an endpoint.
             let number = *number.get_or_insert_with(kin::number);
             endpoint.list(number, &mut census);
-            endpoint.raise(fork);
+            endpoint.raise();
         });
     }
 }
@@ -148,7 +138,7 @@ pub fn unannounced(fork: impl FnOnce() -> c_int) -> c_int {
 fn not_forked() {
     if owns_tables() {
         descriptor::for_each_endpoint(|endpoint| {
-            if was_raised(endpoint) {
+            if endpoint.was_raised() {
                 endpoint.family().lower(None);
             }
         });

@@ -110,6 +110,9 @@ fn receive_patiently(
     let mut few = false;
     loop {
         if link.has_recalled() {
+            if pieces.done() > 0 && pieces.done() >= goal {
+                return Ok(pieces.done());
+            }
             // Recalled while we waited: the kernel serves the rest.
             patience.unblock();
             return by_tcp(endpoint, fd, pieces, flags);
@@ -552,6 +555,10 @@ fn on_tcp(
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
                 consumer.note_taken(consumer.taken() + n as u64);
+                if until.is_some() && n == limit && consumer.follow(turn).is_ok() {
+                    // Who sleeps takes the turn for known.
+                    endpoint.wake_own(link);
+                }
                 Step::Took(n, until.is_some())
             } else {
                 request.on_tcp = n;

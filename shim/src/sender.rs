@@ -65,8 +65,8 @@ pub fn send(
     sent
 }
 
-/// A call's waiting for room: since it first had to, signals are blocked and looked for where it waits, as the kernel has it. One
-/// whose handler ran between would go unnoticed.
+/// A blocking call's waiting for room: since it first had to, signals are blocked and looked for where it waits, as the kernel has
+/// it. One whose handler ran between would go unnoticed. But not those that are the thread's own doing.
 #[derive(Default)]
 struct Stay {
     /// The program's mask, while they are blocked.
@@ -74,9 +74,13 @@ struct Stay {
 }
 
 impl Stay {
-    /// The program's mask.
-    fn begin(&mut self) -> u64 {
-        *self.mask.get_or_insert_with(kernel::block_signals)
+    fn begin(&mut self) {
+        self.mask.get_or_insert_with(kernel::block_foreign_signals);
+    }
+
+    /// Whether one waits to be let through.
+    fn is_due(&self) -> bool {
+        self.mask.is_some_and(|mask| kernel::pending_signals() & !mask != 0)
     }
 
     /// Lets signals through again. Whether one has ended the call; `part`: of which a part is done.
@@ -114,7 +118,8 @@ fn send_patiently(
                 }
             }
             Ok(Step::Tcp) => {
-                if stay.end(pieces.done() > 0) {
+                let ended = held::during(Obligation::CallWriter(endpoint), || stay.end(pieces.done() > 0));
+                if ended {
                     endpoint.family().writers.leave();
                     return interrupted(pieces);
                 }
@@ -145,17 +150,22 @@ fn send_patiently(
             }
             Ok(Step::Full) => {
                 fresh = false;
+                if stay.is_due() && stay.end(pieces.done() > 0) {
+                    return interrupted(pieces);
+                }
                 let space = || carrier::has_space(endpoint, link) || link.producer().must_go_back();
                 if wait::glance_for_a_moment(link, space) {
                     continue;
                 }
                 let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
-                let mask = stay.begin();
-                if wait::spin_masked(link.peer_cpu(), None, mask, space) {
+                if !nonblocking {
+                    stay.begin();
+                }
+                // A handler that runs in a spin changes nothing for a call that does not wait.
+                if wait::spin(link, None, false, space).has_found() {
                     continue;
                 }
-                let signalled = kernel::pending_signals() & !mask != 0;
-                if signalled && !nonblocking && stay.end(pieces.done() > 0) {
+                if stay.is_due() && stay.end(pieces.done() > 0) {
                     return interrupted(pieces);
                 }
                 let now = kernel::now_ns();
@@ -177,7 +187,9 @@ fn send_patiently(
                     go_back(endpoint, fd, link);
                     continue;
                 }
-                stay.begin();
+                if !nonblocking {
+                    stay.begin();
+                }
                 let _ =
                     held::during(Obligation::Call(endpoint), || wait::sleep(link, Sleep::Space, None, patience, space));
             }

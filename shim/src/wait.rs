@@ -65,6 +65,13 @@ impl Delivered {
     }
 }
 
+impl Spun {
+    /// Whether what was waited for is there.
+    pub fn has_found(self) -> bool {
+        matches!(self, Self::Found | Self::FoundLast)
+    }
+}
+
 /// Looks for [`MOMENT`], without a system call, unless the peer is waiting for this CPU.
 #[inline]
 pub fn glance_for_a_moment(link: &Link, found: impl Fn() -> bool) -> bool {
@@ -215,10 +222,10 @@ fn leave_to_leader(mut pending: u64) -> u64 {
 }
 
 /// The signals that have handlers, among those that `mask` lets through: those that end the call, and those after which it begins
-/// anew. But for libc's own two.
+/// anew. But for the one by which libc cancels a thread.
 fn handled(mask: u64, strict: bool) -> (u64, u64) {
     let (mut ending, mut restarting) = (0, 0);
-    for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && !matches!(signal, 32 | 33)) {
+    for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && *signal != 32) {
         match meaning(signal, strict) {
             Some(Delivered::Interrupt) => ending |= 1 << (signal - 1),
             Some(Delivered::Restart) => restarting |= 1 << (signal - 1),
@@ -263,6 +270,10 @@ fn poll_heeding<const N: usize>(
     let all = all.get_mut(..if watched != 0 { N } else { N - 1 }).unwrap_or_default();
     // Where its signal is blocked, too, a thread that was cancelled dies below.
     match real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through)) {
+        // One that was installed meanwhile may end the call.
+        Err(Errno(libc::EINTR)) if means == Delivered::Restart && handled(mask, strict).0 != 0 => {
+            (Ok(1), Delivered::Interrupt)
+        }
         Err(Errno(libc::EINTR)) => (Ok(1), means),
         slept => (slept, Delivered::Nothing),
     }

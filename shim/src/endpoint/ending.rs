@@ -162,12 +162,17 @@ impl Endpoint {
     }
 
     /// One holder more: a child is about to be forked.
-    pub fn raise(&self, fork: u32) {
+    pub fn raise(&self) {
         self.family().raise();
-        self.raised_for.store(fork, Ordering::Relaxed);
+        self.raised.store(1, Ordering::Relaxed);
         if let Some(link) = self.link().filter(|link| link.has_ended()) {
             link.mark_shared();
         }
+    }
+
+    /// Whether it was, for the last fork as for those before: not what another thread's accept has made since.
+    pub fn was_raised(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) != 0
     }
 
     /// The last descriptor is about to be closed.

@@ -133,7 +133,9 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
                     }),
             ),
             Ok(Look::Crossing { turn }) => {
-                let _ = link.consumer().follow(turn);
+                if link.consumer().follow(turn).is_ok() {
+                    endpoint.wake_own(link);
+                }
                 endpoint.tcp_hint.store(1, Ordering::Relaxed);
                 None
             }
@@ -141,7 +143,9 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
             Ok(Look::Tcp { turn, until: Some(until) }) => {
                 match tcp::consumed(endpoint.descriptor(fd), Some(link.consumer().taken())) {
                     Some(consumed) if consumed >= until => {
-                        let _ = link.consumer().follow(turn);
+                        if link.consumer().follow(turn).is_ok() {
+                            endpoint.wake_own(link);
+                        }
                         None
                     }
                     // TCP's own bytes come first; the kernel tells of them, where it need not know of those behind them.
