@@ -166,7 +166,7 @@ impl Consumer<'_> {
         let head = self.head();
         let found = peer.producer.tail.load(Ordering::Acquire).wrapping_sub(head) >= u64::from(least);
         if !found {
-            self.0.peer_data.expect(head);
+            self.0.peer_data.prefetch(head);
         }
         found
     }

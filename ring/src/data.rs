@@ -71,7 +71,7 @@ mod mapped {
         /// A hint to this CPU's cache: the byte at `position` is to be read as soon as its producer has written it. Its line
         /// then comes together with that of the cursor, not after it.
         #[inline(always)]
-        pub fn expect(&self, position: u64) {
+        pub fn prefetch(&self, position: u64) {
             #[cfg(target_arch = "x86_64")]
             {
                 use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -135,6 +135,6 @@ mod modelled {
         }
 
         /// Caches are no part of a model.
-        pub fn expect(&self, _position: u64) {}
+        pub fn prefetch(&self, _position: u64) {}
     }
 }

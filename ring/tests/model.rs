@@ -312,12 +312,10 @@ impl Direction<'_> {
     }
 
     fn switch(&mut self) {
-        if self.departed {
-            return;
-        }
         self.lock();
         let tx = self.tx.producer();
-        if tx.carrier() == Carrier::Tcp && tx.may_switch() {
+        assert!(!self.had_copy || !tx.may_switch(), "who has departed with a copy does not come back");
+        if !self.departed && tx.carrier() == Carrier::Tcp && tx.may_switch() {
             tx.switch(self.tcp_written).unwrap();
         }
         self.unlock();

@@ -201,7 +201,7 @@ impl Endpoint {
     }
 
     /// That it is to stay out of the ring is known before it has left it: nobody enters it meanwhile.
-    pub fn object(&self, reason: Reason) {
+    pub fn stay_out(&self, reason: Reason) {
         if self.phase() == Phase::Linked && !self.is_retired() {
             self.reason.store(reason as u16, Ordering::Relaxed);
         }
@@ -432,6 +432,15 @@ impl Endpoint {
         descriptor::find(self)
     }
 
+    /// The link, for a call that passes bytes uncounted: where there is none the endpoint stays on TCP.
+    pub fn link_or_settle(&self) -> Option<&Link> {
+        if !matches!(self.phase(), Phase::Idle | Phase::Linked) {
+            self.settle(Reason::Unhashable);
+        }
+        // Or another thread has just linked it.
+        self.link()
+    }
+
     /// Stays on TCP for good. Who offered it takes that back; of the others the broker hears once they have proved worth
     /// moving, see [`Endpoint::regret`].
     pub fn settle(&self, reason: Reason) {
@@ -544,6 +553,13 @@ impl Endpoint {
     #[inline]
     pub fn deliver(&self, link: &Link, wake: Wake) {
         link.deliver(wake, &Bell(self.peer_bell.load(Ordering::Relaxed)));
+    }
+
+    /// Reading goes on behind `turn`. Under the receiving role.
+    pub fn follow(&self, link: &Link, turn: u32) {
+        if link.consumer().follow(turn).is_ok() {
+            self.wake_own(link);
+        }
     }
 
     /// Wakes this endpoint's own sleepers, in all holders: what they wait for has moved to another place.

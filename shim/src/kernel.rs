@@ -449,8 +449,13 @@ pub fn pid_namespace() -> Option<u64> {
     let mut link = [0u8; 32];
     let len = read_link(libc::AT_FDCWD, b"/proc/self/ns/pid\0", &mut link).ok()?;
     // As in pid:[4026531836]
-    let digits = link.get(..len)?.iter().filter(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |sum: u64, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))))
+    Some(decimal(link.get(..len)?))
+}
+
+/// The digits of a text.
+pub fn decimal(text: &[u8]) -> u64 {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |sum: u64, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
 /// A file in memory that exec closes.

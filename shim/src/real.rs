@@ -130,6 +130,14 @@ pub fn test_cancel() {
     }
 }
 
+/// A cancellation point even where there is no need to wait, for calls that the shim may serve.
+#[inline]
+pub fn heed_cancel(may_serve: impl FnOnce() -> bool) {
+    if !single_threaded() && may_serve() {
+        test_cancel();
+    }
+}
+
 /// A key whose `destructor` runs when a thread that [`at_thread_end`] was called in ends.
 pub fn thread_end_key(destructor: extern "C" fn(*mut c_void)) -> Option<u32> {
     let mut key = 0;

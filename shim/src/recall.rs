@@ -43,7 +43,7 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         endpoint.settle(reason);
     }
     let Some(link) = endpoint.link() else { return };
-    endpoint.object(reason);
+    endpoint.stay_out(reason);
     endpoint.with_descriptor(|fd| {
         let mut lost = !sender::depart(endpoint, fd, link);
         if !link.has_recalled() {

@@ -237,16 +237,19 @@ fn peek_behind(
     {
         return 0;
     }
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
-    let peek = |pieces: &Pieces| pieces.receive(socket, usize::MAX, flags).unwrap_or(0);
     if consumer.copied() == 0 {
-        peek(&pieces.behind(seen))
+        peek_tcp(socket, &pieces.behind(seen), flags)
     } else if levels::has_void(endpoint, link, fd) {
         0
     } else {
         // TCP has what the ring has, too.
-        peek(pieces).saturating_sub(seen)
+        peek_tcp(socket, pieces, flags).saturating_sub(seen)
     }
+}
+
+/// How many bytes of TCP's a peek sees now.
+fn peek_tcp(socket: c_int, pieces: &Pieces, flags: c_int) -> usize {
+    pieces.receive(socket, usize::MAX, libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC).unwrap_or(0)
 }
 
 /// A peek that has seen the `before` bytes of TCP up to the ring goes on there, and behind it; how far. Under the lock.
@@ -271,10 +274,7 @@ fn peek_beyond(
     Ok(match consumer.copied() {
         0 => seen + pieces.peek_around(fd, before, seen, flags),
         // TCP has what the ring has, too.
-        _ => {
-            let keep = libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC;
-            pieces.receive(fd, usize::MAX, keep).map_or(seen, |all| seen.max(all.saturating_sub(before)))
-        }
+        _ => seen.max(peek_tcp(fd, pieces, flags).saturating_sub(before)),
     })
 }
 
@@ -350,9 +350,7 @@ fn step(
                 }
             }
             Look::Crossing { turn } => {
-                if consumer.follow(turn).is_ok() {
-                    endpoint.wake_own(link);
-                }
+                endpoint.follow(link, turn);
             }
             Look::Tcp { .. } => {
                 // No handler of this thread may read from TCP between the look and the call.
@@ -507,9 +505,7 @@ fn on_tcp(
         if consumed < until {
             return Ok(Some(usize::try_from(until - consumed).unwrap_or(usize::MAX)));
         }
-        if consumer.follow(turn).is_ok() {
-            endpoint.wake_own(link);
-        }
+        endpoint.follow(link, turn);
         Ok(None)
     };
     // Before the look, which takes the error that waits behind what is in the ring.
@@ -555,9 +551,9 @@ fn on_tcp(
         Ok(n) => {
             if request.flags & libc::MSG_PEEK == 0 {
                 consumer.note_taken(consumer.taken() + n as u64);
-                if until.is_some() && n == limit && consumer.follow(turn).is_ok() {
+                if until.is_some() && n == limit {
                     // Who sleeps takes the turn for known.
-                    endpoint.wake_own(link);
+                    endpoint.follow(link, turn);
                 }
                 Step::Took(n, until.is_some())
             } else {

@@ -118,19 +118,15 @@ fn send_patiently(
                 }
             }
             Ok(Step::Tcp) => {
-                let ended = held::during(Obligation::CallWriter(endpoint), || stay.end(pieces.done() > 0));
-                if ended {
-                    endpoint.family().writers.leave();
-                    return interrupted(pieces);
-                }
-                let error = if fresh { endpoint.family().take_error() } else { None };
                 let sent = held::during(Obligation::CallWriter(endpoint), || {
-                    if let Some(errno) = error {
-                        Done::Moved(Err(errno))
-                    } else if fresh {
-                        Done::Real(real())
-                    } else {
+                    if stay.end(pieces.done() > 0) {
+                        interrupted(pieces)
+                    } else if !fresh {
                         Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags))
+                    } else if let Some(errno) = endpoint.family().take_error() {
+                        Done::Moved(Err(errno))
+                    } else {
+                        Done::Real(real())
                     }
                 });
                 endpoint.family().writers.leave();

@@ -48,10 +48,7 @@ fn carry<R: Fn() -> isize>(
     managed: impl Fn(&'static Endpoint, c_int, &[libc::iovec], c_int, R) -> Done,
     counted: impl Fn(&'static Endpoint, c_int, &[libc::iovec], c_int, R) -> Done,
 ) -> Done {
-    if is_watched(fd) && !real::single_threaded() {
-        // A cancellation point even when there is no need to wait.
-        real::test_cancel();
-    }
+    real::heed_cancel(|| is_watched(fd));
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
     held::call(endpoint, || match endpoint.phase() {
         Phase::Linked => managed(endpoint, fd, pieces, flags, real),
@@ -217,15 +214,9 @@ pub fn is_watched(fd: c_int) -> bool {
 /// A sending call whose bytes only TCP can carry.
 pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
     let Some(endpoint) = descriptor::pin(fd) else { return Done::Real(real()) };
-    held::call(endpoint, || {
-        if !matches!(endpoint.phase(), Phase::Idle | Phase::Linked) {
-            endpoint.settle(Reason::Unhashable);
-        }
-        // Or another thread has just linked it.
-        match endpoint.link() {
-            Some(link) => sender::through_tcp(endpoint, fd, link, real),
-            None => unmoved(endpoint, fd, real),
-        }
+    held::call(endpoint, || match endpoint.link_or_settle() {
+        Some(link) => sender::through_tcp(endpoint, fd, link, real),
+        None => unmoved(endpoint, fd, real),
     })
 }
 

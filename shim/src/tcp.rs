@@ -115,15 +115,18 @@ fn most_unsent(fd: c_int) -> u64 {
     if kernel::getsockopt(fd, libc::IPPROTO_TCP, TCP_NOTSENT_LOWAT, &mut most).is_ok() && most != 0 {
         return u64::from(most);
     }
-    if USUAL.load(Ordering::Relaxed) == 0 && !broker::is_silent() {
-        let mut text = [0u8; 16];
-        let len = kernel::read_file(b"/proc/sys/net/ipv4/tcp_notsent_lowat\0", &mut text).unwrap_or(0);
-        let digits = text.iter().take(len).filter(|byte| byte.is_ascii_digit());
-        let usual = digits.fold(0u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
-        USUAL.store(if usual == 0 { u64::MAX } else { usual }, Ordering::Relaxed);
-    }
     match USUAL.load(Ordering::Relaxed) {
-        0 => u64::MAX,
+        // A filter may end the process for a look.
+        0 if broker::is_silent() => u64::MAX,
+        0 => {
+            let mut text = [0u8; 16];
+            let usual = match kernel::read_file(b"/proc/sys/net/ipv4/tcp_notsent_lowat\0", &mut text) {
+                Ok(len) if len > 0 => kernel::decimal(text.get(..len).unwrap_or_default()).max(1),
+                _ => u64::MAX,
+            };
+            USUAL.store(usual, Ordering::Relaxed);
+            usual
+        }
         usual => usual,
     }
 }

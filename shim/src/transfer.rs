@@ -1,6 +1,6 @@
 //! Calls that carry a stream's bytes, or a descriptor, by other ways than send and receive.
 
-use crate::endpoint::{Endpoint, Phase};
+use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::{FULL, Pieces, Pipe};
@@ -29,15 +29,9 @@ pub fn splice_from(input: c_int, pipe: Pipe, len: usize, real: impl Fn() -> isiz
     let Some(endpoint) = descriptor::pin(input) else { return Done::Real(real()) };
     // SPLICE_F_NONBLOCK is the pipe's: the socket has its own flag.
     let waits = pipe.flags & libc::SPLICE_F_NONBLOCK == 0 && status & libc::O_NONBLOCK == 0;
-    held::call(endpoint, || {
-        if !matches!(endpoint.phase(), Phase::Idle | Phase::Linked) {
-            endpoint.settle(Reason::Unhashable);
-        }
-        // Or another thread has just linked it.
-        match endpoint.link() {
-            Some(link) => splice_on(endpoint, input, link, pipe, len, waits, real),
-            None => Done::Real(held::during(Obligation::Call(endpoint), real)),
-        }
+    held::call(endpoint, || match endpoint.link_or_settle() {
+        Some(link) => splice_on(endpoint, input, link, pipe, len, waits, real),
+        None => Done::Real(held::during(Obligation::Call(endpoint), real)),
     })
 }
 

@@ -221,9 +221,27 @@ fn leave_to_leader(mut pending: u64) -> u64 {
     pending
 }
 
-/// The signals that have handlers, among those that `mask` lets through: those that end the call, and those after which it begins
-/// anew. But for the one by which libc cancels a thread.
-fn handled(mask: u64, strict: bool) -> (u64, u64) {
+/// The signals that have handlers, among those that `mask` lets through.
+struct Handled {
+    /// Those that end the call.
+    ending: u64,
+    /// Those after which it begins anew.
+    restarting: u64,
+}
+
+impl Handled {
+    /// What they mean for it, where that is the same for all; else what those mean that end it.
+    fn meaning(&self) -> Delivered {
+        match (self.ending, self.restarting) {
+            (0, 0) => Delivered::Nothing,
+            (0, _) => Delivered::Restart,
+            _ => Delivered::Interrupt,
+        }
+    }
+}
+
+/// Asks for all of them, but the one by which libc cancels a thread.
+fn handled(mask: u64, strict: bool) -> Handled {
     let (mut ending, mut restarting) = (0, 0);
     for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && *signal != 32) {
         match meaning(signal, strict) {
@@ -232,7 +250,7 @@ fn handled(mask: u64, strict: bool) -> (u64, u64) {
             _ => {}
         }
     }
-    (ending, restarting)
+    Handled { ending, restarting }
 }
 
 /// The place of the thread's signalfd, for [`poll_heeding`].
@@ -254,11 +272,12 @@ fn poll_heeding<const N: usize>(
     strict: bool,
 ) -> (kernel::Result<usize>, Delivered) {
     let time = time.map(kernel::timespec);
-    let (ending, restarting) = if real::single_threaded() { (0, 0) } else { handled(mask, strict) };
-    let (through, watched, means) = match (ending, restarting) {
-        (0, 0) if real::single_threaded() => (u64::MAX, !mask, Delivered::Nothing),
-        (0, _) => (mask, 0, Delivered::Restart),
-        _ => (mask | restarting, restarting, Delivered::Interrupt),
+    let (through, watched, meaning) = if real::single_threaded() {
+        (u64::MAX, !mask, Delivered::Nothing)
+    } else {
+        let handled = handled(mask, strict);
+        let left = if handled.ending == 0 { 0 } else { handled.restarting };
+        (mask | left, left, handled.meaning())
     };
     if watched != 0 {
         match (hub::signals(watched), all.last_mut()) {
@@ -270,11 +289,9 @@ fn poll_heeding<const N: usize>(
     let all = all.get_mut(..if watched != 0 { N } else { N - 1 }).unwrap_or_default();
     // Where its signal is blocked, too, a thread that was cancelled dies below.
     match real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through)) {
-        // One that was installed meanwhile may end the call.
-        Err(Errno(libc::EINTR)) if means == Delivered::Restart && handled(mask, strict).0 != 0 => {
-            (Ok(1), Delivered::Interrupt)
-        }
-        Err(Errno(libc::EINTR)) => (Ok(1), means),
+        Err(Errno(libc::EINTR)) if meaning == Delivered::Interrupt => (Ok(1), meaning),
+        // It may have been installed meanwhile.
+        Err(Errno(libc::EINTR)) => (Ok(1), handled(mask, strict).meaning()),
         slept => (slept, Delivered::Nothing),
     }
 }

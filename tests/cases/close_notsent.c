@@ -12,13 +12,15 @@ void alice(void)
 	fill(bytes, LENGTH, 7, 0);
 	send_all(fd, bytes, LENGTH);
 	TRY(close(fd));
+	post(1);
 }
 
 void bob(void)
 {
 	int fd = pair_up();
-	/* Longer than alice's last words may take. */
-	nap_ms(1500);
+	/* Over TCP alice cannot close before this is read; otherwise she may, after her last words. */
+	for (int i = 0; i < 150 && !posted(1); i++)
+		nap_ms(10);
 	recv_all(fd, bytes, LENGTH);
 	say("whole: %d", is_fill(bytes, LENGTH, 7, 0));
 	TRY(recv(fd, bytes, 1, 0));

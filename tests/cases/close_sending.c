@@ -1,5 +1,5 @@
-/* One thread sends without a pause while another closes the number, or shuts the sending down: the peer gets what was sent, in
- * order, up to some point. */
+/* One thread sends without a pause while another closes the number (which lingers, each third time), or shuts the sending down:
+ * the peer gets what was sent, in order, up to some point. */
 #include "case.h"
 
 enum { ROUNDS = 30 };
@@ -22,6 +22,8 @@ void alice(void)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		fd = pair_up();
+		struct linger linger = {i % 3 == 0, 5};
+		MUST(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
 		sending = 0;
 		pthread_t other = thread(sender, NULL);
 		while (!sending)

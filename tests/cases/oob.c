@@ -22,6 +22,13 @@ void alice(void)
 	TRY(send(fd, "line", 4, 0));
 	meet();
 	TRY(recv(fd, in, 1, 0));
+	/* Nothing ends the wait for all but the mark. */
+	fd = pair_up();
+	TRY(send(fd, "0123456789", 10, 0));
+	TRY(send(fd, "!", 1, MSG_OOB));
+	TRY(send(fd, "abcdefghij", 10, 0));
+	meet();
+	meet();
 }
 
 void bob(void)
@@ -56,4 +63,9 @@ void bob(void)
 	say_bytes("rest", in, TRY(recv(fd, in, 100, 0)));
 	meet();
 	TRY(close(fd));
+	fd = pair_up();
+	meet();
+	say_bytes("all up to the mark", in, TRY(recv(fd, in, 20, MSG_WAITALL)));
+	say_bytes("all behind it", in, TRY(recv(fd, in, 10, MSG_WAITALL)));
+	meet();
 }

@@ -31,6 +31,16 @@ static void *waits(void *unused)
 	return NULL;
 }
 
+static void *ends(void *unused)
+{
+	char byte;
+	(void)unused;
+	give(0, gettid());
+	long got = recv(idle, &byte, 1, 0);
+	say("installed in its sleep: %s", got < 0 ? errno_name(errno) : "nothing");
+	return NULL;
+}
+
 static void *kills(void *to)
 {
 	settle_asleep(getpid());
@@ -44,7 +54,14 @@ void alice(void)
 	int first = 0;
 	fd = pair_up();
 	idle = pair_up();
+	pthread_t first_asleep = thread(ends, NULL);
+	while (!take(0))
+		nap_ms(1);
+	settle_asleep(take(0));
+	nap_ms(30);
 	on_signal(SIGUSR1, handler, 0);
+	pthread_kill(first_asleep, SIGUSR1);
+	pthread_join(first_asleep, NULL);
 	pthread_t busy = thread(echoes, NULL), asleep = thread(waits, NULL);
 	meet();
 	for (int i = 0; i < ROUNDS; i++) {
@@ -59,6 +76,9 @@ void alice(void)
 	int main_fd = pair_up(), ended = 0;
 	for (int i = 0; i < 5; i++) {
 		char byte;
+		/* With handlers of both kinds, too. */
+		if (i == 2)
+			on_signal(SIGUSR2, handler, SA_RESTART);
 		pthread_t killer = thread(kills, NULL);
 		taker = 0;
 		ended += recv(main_fd, &byte, 1, 0) < 0 && errno == EINTR && taker == getpid();

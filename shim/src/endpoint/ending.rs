@@ -246,10 +246,13 @@ impl Endpoint {
         // ring has given, and that a sender that departs leaves there as well.
         link.mark_closed();
         for _ in 0..recall::LAST_WORDS {
-            if !levels::has_void(self, link, fd) && !self.is_copy_due(link, fd) {
+            if levels::has_void(self, link, fd) {
+                kernel::poll_for(fd, libc::POLLIN, 1);
+            } else if self.is_copy_due(link, fd) {
+                kernel::poll_for(-1, 0, 1);
+            } else {
                 break;
             }
-            kernel::poll_for(-1, 0, 1);
         }
     }
 

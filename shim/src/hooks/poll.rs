@@ -64,7 +64,7 @@ unsafe fn poll_with(
 ) -> c_int {
     // SAFETY: by contract.
     let (Some(polls), Ok(timeout)) = (unsafe { array(fds, count) }, timeout) else { return real() };
-    heed_cancel();
+    real::heed_cancel(|| true);
     match polling::run(polls, timeout, mask, real) {
         Served::Plain(result) => result,
         Served::Here(result) => int(result),
@@ -90,7 +90,7 @@ unsafe fn epoll_with(
     // SAFETY: by contract.
     let found = unsafe { core::slice::from_raw_parts_mut(events, most as usize) };
     if set.is_managed() {
-        heed_cancel();
+        real::heed_cancel(|| true);
         return int(epoll_wait::wait(set, epoll, found, timeout, mask));
     }
     let deadline = timeout.filter(|ns| *ns > 0).map(|ns| kernel::now_ns().saturating_add(ns));
@@ -107,13 +107,6 @@ unsafe fn epoll_with(
     }
     set.take_apart();
     kept
-}
-
-/// A cancellation point even when there is no need to wait.
-fn heed_cancel() {
-    if !real::single_threaded() {
-        real::test_cancel();
-    }
 }
 
 fn milliseconds(timeout: c_int) -> Option<u64> {

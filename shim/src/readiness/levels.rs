@@ -133,9 +133,7 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
                     }),
             ),
             Ok(Look::Crossing { turn }) => {
-                if link.consumer().follow(turn).is_ok() {
-                    endpoint.wake_own(link);
-                }
+                endpoint.follow(link, turn);
                 endpoint.tcp_hint.store(1, Ordering::Relaxed);
                 None
             }
@@ -143,9 +141,7 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
             Ok(Look::Tcp { turn, until: Some(until) }) => {
                 match tcp::consumed(endpoint.descriptor(fd), Some(link.consumer().taken())) {
                     Some(consumed) if consumed >= until => {
-                        if link.consumer().follow(turn).is_ok() {
-                            endpoint.wake_own(link);
-                        }
+                        endpoint.follow(link, turn);
                         None
                     }
                     // TCP's own bytes come first; the kernel tells of them, where it need not know of those behind them.
