@@ -77,8 +77,8 @@ const LIST: &[Mutation] = &[
     plant(
         "no-sigpipe",
         "shim/src/sender.rs",
-        "                    } else if fresh {\n                        Done::Real(real())\n                    } else {\n",
-        "                    } else if fresh && flags & libc::MSG_NOSIGNAL != 0 {\n                        Done::Real(real())\n                    } else {\n                        let flags = flags | libc::MSG_NOSIGNAL;\n",
+        "                    } else if !fresh {\n                        Done::Moved(rest",
+        "                    } else if !fresh || flags & libc::MSG_NOSIGNAL == 0 {\n                        let flags = flags | libc::MSG_NOSIGNAL;\n                        Done::Moved(rest",
     ),
     plant(
         "fionread-0",
