@@ -6,8 +6,8 @@
 //! | `FILE.script…` | these, and shows what each step did |
 //! | `--seeds A..B` | these seeds |
 //! | `--mutations [NAME…]` | fixed seeds against shims with planted bugs, each of which must be found (mutations.rs) |
-//! | `--fresh N` | fresh seeds for N seconds; up to two finds are told and saved, and do not fail the run |
-//! | `--minutes N` | fresh seeds for so long; each find is shrunk, saved and told, and it goes on; one that in five more plays is none does not fail the run |
+//! | `--fresh N` | fresh seeds for N seconds; each find is shrunk, saved and told, and it goes on |
+//! | `--minutes N` | the same for N minutes |
 //!
 //! `cargo test -p slipstream-tests --test scripts -- ARGUMENTS`. What is found is written to the target's folder
 //! `tmp/scripts/found`; put it into `kept/` once it is mended.
@@ -36,9 +36,9 @@ const BATCH: u64 = 50;
 /// Played in every run.
 const FIXED: std::ops::Range<u64> = 0..400;
 
-/// There is still a find in some ten thousand scripts (docs/compatibility.md, known gaps): so many in a short run are told.
-/// What somebody has just broken differs more often.
-const TOLERATED: usize = 2;
+/// A fresh script that differed, and in five more plays did not, is told and does not fail the run: the machine may have
+/// stalled at the wrong moment. This many in one run do, and one more in each ten thousand scripts.
+const TOO_MANY_ONCE: u64 = 3;
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -47,8 +47,6 @@ struct Tally {
     steps: u64,
     varied: u64,
     found: Vec<PathBuf>,
-    /// So many finds do not fail the run.
-    tolerated: usize,
     /// Of fresh seeds, those that differed once and in five more plays did not.
     once: Vec<PathBuf>,
 }
@@ -100,7 +98,6 @@ fn run(arguments: &[String]) -> Result<bool, String> {
             let seconds: u64 = seconds.parse().map_err(|_| "--fresh SECONDS")?;
             let fresh = fresh();
             seeds(&mut engine, fresh..u64::MAX, &mut tally, Some(begun + Duration::from_secs(seconds)));
-            tally.tolerated = TOLERATED;
         }
         ["--minutes", minutes] => {
             let minutes: u64 = minutes.parse().map_err(|_| "--minutes N")?;
@@ -253,7 +250,7 @@ fn save(name: &str, mode: &str, steps: &[script::Step], settings: Settings, repo
 /// Whether all was equal, and whether it was worth anything: most connections have moved.
 fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, String> {
     engine.renew();
-    let mut good = tally.found.len() <= tally.tolerated;
+    let mut good = tally.found.is_empty();
     let rate = tally.played as f64 / begun.elapsed().as_secs_f64();
     println!(
         "{} scripts of {} steps in {:.0} s ({rate:.1} a second): {} differ, {} vary over plain TCP",
@@ -268,6 +265,10 @@ fn finish(engine: &mut Engine, tally: &Tally, begun: Instant) -> Result<bool, St
     }
     for path in &tally.once {
         println!("  {} differed once, and not again", path.display());
+    }
+    if tally.once.len() as u64 >= TOO_MANY_ONCE + tally.played / 10_000 {
+        println!("too many scripts differed once");
+        good = false;
     }
     if tally.varied * 100 > tally.played.max(200) {
         println!("too many scripts have more than one outcome");
