@@ -52,7 +52,12 @@ pub fn yield_now() {
 }
 
 pub fn close(fd: c_int) {
-    let _ = call!(close, fd);
+    let _ = try_close(fd);
+}
+
+/// With what the kernel says of it.
+pub fn try_close(fd: c_int) -> Result<usize> {
+    call!(close, fd)
 }
 
 pub fn close_range(first: u32, last: u32) -> Result<()> {

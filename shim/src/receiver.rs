@@ -341,6 +341,9 @@ fn step(
                 if request.flags & libc::MSG_PEEK == 0 {
                     let Ok(wake) = consumer.consume(head, len as u32) else { continue };
                     endpoint.deliver(link, wake);
+                } else if consumer.head() != head {
+                    // A handler of this thread has received meanwhile, and its places are the producer's again.
+                    continue;
                 }
                 return Ok(Step::Took(len, true));
             }
@@ -431,6 +434,8 @@ fn in_empty_ring(
         End::Fin if recall::ended_with_unread(endpoint, fd, link) => return Ok(Some(Step::EndedUnread)),
         End::Fin => Step::Ended,
         End::Error(errno) => Step::Failed(errno),
+        // After this side's own SHUT_RD TCP always shows an end: the peer may have used the ring, and left it, since.
+        End::Bytes(_) if !matches!(link.consumer().look()?, Look::Ring { available: 0, .. }) => return Ok(None),
         End::Bytes(_) => {
             // A writer that the shim cannot see. The ring is empty, so these bytes come next; the endpoint stays on TCP.
             endpoint.retire(Reason::Unseen);

@@ -157,8 +157,7 @@ fn send_patiently(
                 if !nonblocking {
                     stay.begin();
                 }
-                // A handler that runs in a spin changes nothing for a call that does not wait.
-                if wait::spin(link, None, false, space).has_found() {
+                if wait::spin(link, space) {
                     continue;
                 }
                 if stay.is_due() && stay.end(pieces.done() > 0) {
@@ -186,8 +185,8 @@ fn send_patiently(
                 if !nonblocking {
                     stay.begin();
                 }
-                let _ =
-                    held::during(Obligation::Call(endpoint), || wait::sleep(link, Sleep::Space, None, patience, space));
+                let until = kernel::now_ns() + patience;
+                held::during(Obligation::Call(endpoint), || wait::sleep(link, Sleep::Space, until, space));
             }
         }
     }

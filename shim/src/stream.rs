@@ -312,6 +312,16 @@ pub fn has_failed(fd: c_int) -> bool {
     kernel::poll_now(fd, 0) & libc::POLLERR != 0 && unread_bytes(fd, in_tcp()) == 0
 }
 
+/// An error that was taken from a moved connection is for its next call.
+pub fn hold_error(fd: c_int, errno: Errno) {
+    if let Some(endpoint) = descriptor::pin(fd) {
+        if endpoint.link().is_some() {
+            endpoint.family().hold_error(errno);
+        }
+        endpoint.unpin();
+    }
+}
+
 /// Bytes received and not read, where the kernel knows of `known`.
 pub fn unread_bytes(fd: c_int, known: u64) -> u64 {
     let Some(endpoint) = descriptor::pin(fd) else { return known };

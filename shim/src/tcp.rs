@@ -170,7 +170,8 @@ pub fn acknowledge(fd: c_int) {
 }
 
 /// Bytes read from TCP so far. Exact while no one reads. `counted` is the caller's own count, for a connection that has
-/// ended both ways: the kernel does not tell then whether a FIN is among what it received.
+/// ended both ways: the kernel does not tell then whether a FIN is among what it received. And with urgent data there, what
+/// lies behind the mark is not among what FIONREAD tells.
 pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {
     loop {
         let before = info(fd).ok()?;
@@ -181,7 +182,7 @@ pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {
                 return counted;
             }
             let fin = u64::from(AFTER_FIN.contains(&before.state));
-            return Some(before.received.wrapping_sub(fin).wrapping_sub(queued as u64));
+            return Some(before.received.wrapping_sub(fin).wrapping_sub(queued as u64).min(counted.unwrap_or(u64::MAX)));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::kernel::{self, Errno};
 use crate::pieces::{FULL, Pieces, Pipe};
 use crate::readiness::levels;
 use crate::stream::{self, Done};
-use crate::{descriptor, real, receiver};
+use crate::{descriptor, receiver, wait};
 use core::ffi::c_int;
 use slipstream_protocol::Reason;
 use slipstream_ring::Link;
@@ -46,10 +46,16 @@ fn splice_on(
 ) -> Done {
     loop {
         // As in the kernel: room first, then bytes.
-        match held::during(Obligation::Call(endpoint), || room_in(pipe.fd, waits)) {
+        match room_in(pipe.fd) {
             Ok(true) => {}
             // Nobody reads from it: the kernel tells, and sends the signal.
             Ok(false) => return Done::Real(real()),
+            Err(Errno(libc::EAGAIN)) if waits => {
+                match held::during(Obligation::Call(endpoint), || wait::room(pipe.fd, 0)) {
+                    Ok(()) => continue,
+                    Err(errno) => return Done::Moved(Err(errno)),
+                }
+            }
             Err(errno) => return Done::Moved(Err(errno)),
         }
         let mut pieces = Pieces::of_pipe(pipe, len);
@@ -81,7 +87,7 @@ fn by_hand(
     while moved < len {
         let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
         // The end, and an error with it, is for the next call.
-        if moved > 0 && (room_in(pipe, false) != Ok(true) || levels::unread(endpoint, link, input, in_tcp as u64) == 0)
+        if moved > 0 && (room_in(pipe) != Ok(true) || levels::unread(endpoint, link, input, in_tcp as u64) == 0)
         {
             break;
         }
@@ -115,14 +121,11 @@ fn by_hand(
     Ok(moved)
 }
 
-/// Whether a pipe has room (for PIPE_BUF bytes at least), or nobody who reads; waits for either, if `waits`.
-fn room_in(pipe: c_int, waits: bool) -> Result<bool, Errno> {
-    let mut ready = [libc::pollfd { fd: pipe, events: libc::POLLOUT, revents: 0 }];
-    let no_time = kernel::timespec(0);
-    let time = if waits { None } else { Some(&no_time) };
-    match real::cancellable(|| kernel::ppoll(&mut ready, time, core::ptr::null()))? {
+/// Whether a pipe has room (for PIPE_BUF bytes at least); `false`: nobody reads from it.
+fn room_in(pipe: c_int) -> Result<bool, Errno> {
+    match kernel::poll_now(pipe, libc::POLLOUT) {
         0 => Err(Errno(libc::EAGAIN)),
-        _ => Ok(ready[0].revents & libc::POLLERR == 0),
+        ready => Ok(ready & libc::POLLERR == 0),
     }
 }
 

@@ -35,19 +35,6 @@ pub enum Woken {
     Last,
 }
 
-/// What a spin came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spun {
-    Found,
-    /// Perhaps; and a handler has run that ends the call.
-    FoundLast,
-    NotFound,
-    /// A handler has run after which the call begins anew.
-    Restarted,
-    /// A handler has run that ends the call.
-    Interrupted,
-}
-
 /// What the signals of a stretch in which they were blocked mean for the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
@@ -65,10 +52,31 @@ impl Delivered {
     }
 }
 
-impl Spun {
-    /// Whether what was waited for is there.
-    pub fn has_found(self) -> bool {
-        matches!(self, Self::Found | Self::FoundLast)
+/// What ends a call's wait besides what it waits for. Signals are blocked all the while, but for where they are looked for.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// CLOCK_MONOTONIC ns.
+    pub deadline: Option<u64>,
+    /// Every handler ends the call, SA_RESTART or not: it has a timeout, or something to return.
+    pub strict: bool,
+    /// The program's mask.
+    pub mask: u64,
+}
+
+impl Bounds {
+    fn is_past(&self) -> bool {
+        self.deadline.is_some_and(|deadline| kernel::now_ns() >= deadline)
+    }
+
+    /// How a wait ended, after the handlers that ran in it and those that wait to.
+    pub fn woken(&self, result: Result<Woken, Errno>, handled: Delivered) -> Result<Woken, Errno> {
+        match (result, handled.or(heed(self.mask, self.strict))) {
+            (Ok(Woken::Look), Delivered::Interrupt) => Ok(Woken::Last),
+            (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),
+            (Ok(Woken::Tick), _) if self.is_past() => Err(Errno(libc::EAGAIN)),
+            (Ok(_), Delivered::Restart) => Ok(Woken::Few),
+            (result, _) => result,
+        }
     }
 }
 
@@ -107,21 +115,13 @@ fn may_spin(peer_cpu: Option<u32>) -> bool {
     }
 }
 
-/// Spins until `found`, for at most as long as a wake costs and not past `deadline`. `strict`: every handler ends the
-/// call, SA_RESTART or not (as for calls with a timeout).
-pub fn spin(link: &Link, deadline: Option<u64>, strict: bool, found: impl Fn() -> bool) -> Spun {
-    if budget() == 0 || !may_spin(link.peer_cpu()) {
-        return Spun::NotFound;
-    }
-    let mask = kernel::block_signals();
-    let result = spin_while_masked(deadline, mask, found);
-    match deliver(mask, strict) {
-        Delivered::Interrupt if result => Spun::FoundLast,
-        Delivered::Interrupt => Spun::Interrupted,
-        _ if result => Spun::Found,
-        Delivered::Restart => Spun::Restarted,
-        Delivered::Nothing => Spun::NotFound,
-    }
+/// Spins until `found`, for at most as long as a wake costs, in a call that does not wait: what handlers run behind it changes
+/// nothing.
+pub fn spin(link: &Link, found: impl Fn() -> bool) -> bool {
+    let mask = kernel::block_foreign_signals();
+    let success = spin_masked(link.peer_cpu(), None, mask, found);
+    deliver(mask, false);
+    success
 }
 
 /// The longest spin, in ns.
@@ -132,15 +132,11 @@ fn budget() -> u64 {
     }
 }
 
-/// The spin itself, with every signal blocked; it ends when one of those that `mask` lets through is pending.
+/// The same with signals blocked already, and not past `deadline`; it ends when one of those that `mask` lets through is pending.
 pub fn spin_masked(peer_cpu: Option<u32>, deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
     if budget() == 0 || !may_spin(peer_cpu) {
         return false;
     }
-    spin_while_masked(deadline, mask, found)
-}
-
-fn spin_while_masked(deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
     let start = kernel::now_ns();
     let end = deadline.map_or(start + budget(), |deadline| deadline.min(start + budget()));
     let (mut last, mut next_signal_look) = (start, start + 5_000);
@@ -191,10 +187,24 @@ pub fn deliver(mask: u64, strict: bool) -> Delivered {
     if pending != 0 && kernel::gettid() != kernel::getpid() {
         pending = leave_to_leader(pending);
     }
-    let delivered =
-        (1..=64).filter(|signal| pending & (1 << (signal - 1)) != 0).find_map(|signal| meaning(signal, strict));
+    let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
+    // It was stopped meanwhile; a signal that is blocked is there without a handler, too.
+    let continued = || (strict && has(libc::SIGCONT as u32)).then_some(Delivered::Interrupt);
+    let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict)).or_else(continued);
     kernel::restore_signals(mask);
     delivered.unwrap_or(Delivered::Nothing)
+}
+
+/// Lets those through that wait, in a stretch of blocked signals that goes on.
+pub fn heed(mask: u64, strict: bool) -> Delivered {
+    if kernel::pending_signals() & !mask == 0 {
+        return Delivered::Nothing;
+    }
+    let delivered = deliver(mask, strict);
+    // The cancellation's may have been among them.
+    real::test_cancel();
+    kernel::block_foreign_signals();
+    delivered
 }
 
 /// What a signal's handler means for the call; `None`: it has none.
@@ -296,55 +306,48 @@ fn poll_heeding<const N: usize>(
     }
 }
 
-/// Sleeps until the peer's publication, a local event, a signal, the deadline, or for `limit` ns, no longer than a wait that
-/// began without care may last: a handler that runs before or behind it is not noticed. `found` is the last look.
-pub fn sleep(
-    link: &Link,
-    kind: Sleep,
-    deadline: Option<u64>,
-    limit: u64,
-    found: impl Fn() -> bool,
-) -> Result<Woken, Errno> {
+/// Sleeps until the peer's publication, a local event, or `until`, with signals blocked: not for long. `found` is the last look.
+pub fn sleep(link: &Link, kind: Sleep, until: u64, found: impl Fn() -> bool) -> Woken {
     let (word, local) = (link.futex(kind), link.local());
     // SYNC POINT futex: the words before the epoch and the last look; a publication after the look changes the word.
     let (value, local_value) = (word.load(Ordering::Acquire), local.load(Ordering::Acquire));
     link.arm(kind);
     if found() {
-        return Ok(Woken::Look);
+        return Woken::Look;
     }
-    let tick = kernel::now_ns() + limit;
-    let until = kernel::timespec(deadline.map_or(tick, |deadline| deadline.min(tick)));
+    let until = kernel::timespec(until);
     let asleep = Asleep::now();
-    let result = real::cancellable(|| match deadline {
-        None => match kernel::futex_wait_two([(word, value), (local, local_value)], &until) {
-            // Before Linux 5.16, or forbidden.
-            Err(Errno(libc::ENOSYS | libc::EPERM)) => kernel::futex_wait(word, value, &until),
-            slept => slept,
-        },
-        // Every handler ends the call, which only the wait on one word can tell. Local events must wait.
-        Some(_) => kernel::futex_wait(word, value, &until),
+    let result = real::cancellable(|| match kernel::futex_wait_two([(word, value), (local, local_value)], &until) {
+        // Before Linux 5.16, or forbidden.
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => kernel::futex_wait(word, value, &until),
+        slept => slept,
     });
     asleep.until_now();
     match result {
-        Ok(()) | Err(Errno(libc::EAGAIN)) => Ok(Woken::Look),
-        Err(Errno(libc::ETIMEDOUT)) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
-            Err(Errno(libc::EAGAIN))
-        }
         Err(Errno(libc::ETIMEDOUT)) => {
             if found() {
                 link.note_late(kind);
             }
-            Ok(Woken::Tick)
+            Woken::Tick
         }
-        Err(errno) => Err(errno),
+        _ => Woken::Look,
     }
+}
+
+/// A timeout of SO_RCVTIMEO's or SO_SNDTIMEO's.
+pub fn ns(timeout: libc::timeval) -> u64 {
+    (timeout.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(timeout.tv_usec as u64 * 1000)
 }
 
 /// Waits until TCP takes more bytes, at most SO_SNDTIMEO; interrupted as a send is.
 pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
     let mut timeout = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let _ = kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &mut timeout);
-    let limit = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
+    room(fd, ns(timeout))
+}
+
+/// Waits until there is room to write, at most `limit` ns, where 0 is for ever; interrupted as a send is.
+pub fn room(fd: c_int, limit: u64) -> Result<(), Errno> {
     let mask = kernel::block_signals();
     let mut all = [on(fd, libc::POLLOUT), NOBODY];
     let (result, handled) = poll_heeding(&mut all, (limit > 0).then_some(limit), mask, limit > 0);
@@ -361,30 +364,24 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
 /// in, and ends it.
 pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
     let mut all = [on(fd, libc::POLLRDHUP), NOBODY];
-    let (slept, mut delivered) = poll_heeding(&mut all, Some(time), mask, true);
-    if all[1].revents != 0 {
-        delivered = deliver(mask, true);
-        real::test_cancel();
-        kernel::block_signals();
-    }
-    if delivered == Delivered::Interrupt {
+    let (slept, handled) = poll_heeding(&mut all, Some(time), mask, true);
+    if handled.or(heed(mask, true)) == Delivered::Interrupt {
         return Err(Errno(libc::EINTR));
     }
     slept.map(drop)
 }
 
 /// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
-/// any moment; and where a sleep has become a long one. Signals are blocked all the while, so that none goes unnoticed.
+/// any moment; and where a sleep has become a long one. With signals blocked; those that come are heeded.
 pub fn sleep_on_tcp(
     endpoint: &'static Endpoint,
     fd: c_int,
     link: &Link,
-    deadline: Option<u64>,
+    bounds: Bounds,
     tick: u64,
     found: impl Fn() -> bool,
 ) -> Result<Woken, Errno> {
     let hub = Hub::take()?;
-    let mask = kernel::block_signals();
     let mut handled = Delivered::Nothing;
     let sleep = || {
         hub.listen(endpoint.own_bell());
@@ -397,13 +394,11 @@ pub fn sleep_on_tcp(
             // Its number may be another's by now.
             let socket = on(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP);
             let mut all = [socket, on(hub.fd(), libc::POLLIN), NOBODY];
-            let wait = deadline.map_or(tick, |deadline| deadline.saturating_sub(kernel::now_ns()).min(tick));
+            let wait = bounds.deadline.map_or(tick, |deadline| deadline.saturating_sub(kernel::now_ns()).min(tick));
             let slept;
-            (slept, handled) = poll_heeding(&mut all, Some(wait), mask, deadline.is_some());
+            (slept, handled) = poll_heeding(&mut all, Some(wait), bounds.mask, bounds.strict);
             match slept {
-                Ok(0) if deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) => {
-                    return Err(Errno(libc::EAGAIN));
-                }
+                Ok(0) if bounds.is_past() => return Ok(Woken::Tick),
                 Ok(0) if found() => {
                     link.note_late(Sleep::Poll);
                     return Ok(Woken::Tick);
@@ -425,13 +420,5 @@ pub fn sleep_on_tcp(
     let result = held::during(Obligation::Hub(hub.fd()), sleep);
     hub.leave(endpoint.own_bell());
     hub.give();
-    let delivered = handled.or(deliver(mask, deadline.is_some()));
-    // The cancellation's signal may have been among those held back.
-    real::test_cancel();
-    match (result, delivered) {
-        (Ok(Woken::Look), Delivered::Interrupt) => Ok(Woken::Last),
-        (_, Delivered::Interrupt) => Err(Errno(libc::EINTR)),
-        (Ok(_), Delivered::Restart) => Ok(Woken::Few),
-        (result, _) => result,
-    }
+    bounds.woken(result, handled)
 }

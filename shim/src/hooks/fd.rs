@@ -18,10 +18,12 @@ hooks! {
             return fail(Errno(libc::EBADF));
         }
         let close = || {
-            let ending = descriptor::closing(fd);
-            let result = Ending::during(ending.as_ref(), || real!(fn close(fd: c_int) -> c_int));
-            ending.into_iter().for_each(Ending::finish);
-            result
+            // A thread that has been cancelled ends before the close, or behind it.
+            real::heed_cancel(|| descriptor::get(fd).is_some());
+            let Some(ending) = descriptor::closing(fd) else { return real!(fn close(fd: c_int) -> c_int) };
+            let result = kernel::try_close(fd);
+            ending.finish();
+            int(result)
         };
         if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
     }

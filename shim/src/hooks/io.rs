@@ -30,11 +30,18 @@ unsafe fn fill_header(message: *mut msghdr, flags: c_int, done: &Done) {
     if let Done::Moved(Ok(_)) = done {
         // SAFETY: by contract.
         unsafe {
-            (*message).msg_namelen = 0;
+            if !(*message).msg_name.is_null() {
+                (*message).msg_namelen = 0;
+            }
             (*message).msg_controllen = 0;
             (*message).msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
         }
     }
+}
+
+/// Whether the kernel refuses a header for the length of its address.
+fn is_misnamed(header: &msghdr) -> bool {
+    !header.msg_name.is_null() && (header.msg_namelen as c_int) < 0
 }
 
 /// Flags of preadv2 and pwritev2 that mean nothing to a socket, or what [`waiting`] makes of them.
@@ -79,7 +86,10 @@ fn receive_many(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, 
         if received < 0 && i > 0 {
             // Some have come: the error is for the next call.
             // SAFETY: libc's errno of this thread.
-            unsafe { libc::__errno_location().write(errno) };
+            let error = unsafe { libc::__errno_location().replace(errno) };
+            if !matches!(error, libc::EAGAIN | libc::EINTR) {
+                stream::hold_error(fd, Errno(error));
+            }
             return i as c_int;
         } else if received < 0 {
             return -1;
@@ -173,7 +183,9 @@ hooks! {
         });
         if let Done::Moved(Ok(_)) = done && !from.is_null() && !from_len.is_null() {
             // SAFETY: the program's own; TCP gives no address with its bytes.
-            unsafe { *from_len = 0 };
+            if (unsafe { from_len.replace(0) } as c_int) < 0 {
+                return size(Done::Moved(Err(Errno(libc::EINVAL))));
+            }
         }
         size(done)
     }
@@ -191,6 +203,10 @@ hooks! {
     fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
         let real = || real!(fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t);
         if (message as usize) < LOWEST {
+            return real();
+        }
+        // SAFETY: the program's header.
+        if is_misnamed(unsafe { &*message }) {
             return real();
         }
         // SAFETY: the program's header and its array.
@@ -280,9 +296,12 @@ hooks! {
 
     /// sendto(2): on a connected socket the address does not matter
     fn sendto(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, to_len: socklen_t) -> ssize_t {
-        size(stream::send(fd, &piece(buffer, len), flags, || {
-            real!(fn sendto(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, to_len: socklen_t) -> ssize_t)
-        }))
+        let real = || real!(fn sendto(fd: c_int, buffer: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, to_len: socklen_t) -> ssize_t);
+        // It refuses such an address, which TCP has no use for.
+        if !to.is_null() && to_len as usize > size_of::<libc::sockaddr_storage>() {
+            return real();
+        }
+        size(stream::send(fd, &piece(buffer, len), flags, real))
     }
 
     /// sendmsg(2)
@@ -293,6 +312,9 @@ hooks! {
         }
         // SAFETY: the program's header.
         let header = unsafe { &*message };
+        if is_misnamed(header) {
+            return real();
+        }
         if header.msg_controllen > 0 {
             transfer::sending_control(header);
             return size(stream::through_tcp(fd, real));

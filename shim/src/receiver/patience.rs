@@ -5,14 +5,16 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::readiness::levels;
 use crate::thread;
-use crate::wait::{self, Spun, Woken};
+use crate::wait::{self, Bounds, Delivered, Woken};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::Link;
 use slipstream_ring::wait::Sleep;
 
-/// A wait in the ring of up to so many ns is quick to end; a longer one misses no signal.
-const NAP: u64 = 20_000_000;
+/// A wait in the ring of up to so many ns is quick to end, and no signal ends it sooner.
+const NAP: u64 = 1_000_000;
+/// How often somebody looks by himself for what nothing tells of.
+const SOON: u64 = 20_000_000;
 
 /// Where a call found nothing (more), and so what it waits for.
 pub struct Empty {
@@ -38,7 +40,8 @@ pub struct Patience {
     blocking: Option<bool>,
     /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
     deadline: Option<u64>,
-    /// The program's mask, while signals are blocked from one doze to the next.
+    /// The program's mask, since the call first had to wait: signals are blocked from then on but for where it looks for them, as
+    /// the kernel has it. One whose handler ran between two sleeps would go unnoticed.
     mask: Option<u64>,
 }
 
@@ -56,13 +59,17 @@ impl Patience {
     }
 
     /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
-    /// deadline. Signals stay blocked until the next one, so that none goes unnoticed between.
+    /// deadline.
     pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
         const WHILE: u64 = 100_000_000;
         let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
-        let mask = *self.mask.get_or_insert_with(kernel::block_signals);
+        let mask = self.block();
         let doze = || wait::doze(fd, left.min(WHILE), mask);
         left > 0 && held::during(Obligation::Call(endpoint), doze).is_ok()
+    }
+
+    fn block(&mut self) -> u64 {
+        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
     }
 
     /// Lets signals through again.
@@ -81,7 +88,6 @@ impl Patience {
         seen_marks: u32,
         (done, goal): (usize, usize),
     ) -> Result<Woken, Errno> {
-        self.unblock();
         // With part of it done any signal ends the call, whatever its handler says of restarting.
         let strict = done > 0 || empty.peek.is_some();
         // Nobody is woken for less than SO_RCVLOWAT, however little is asked for. A part that was taken before (the carrier
@@ -104,14 +110,10 @@ impl Patience {
             return Err(Errno(libc::EAGAIN));
         }
         link.set_cpu(thread::cpu());
-        // Every handler ends a call that has something to return.
-        let deadline = self.deadline.or(strict.then_some(u64::MAX));
-        match wait::spin(link, deadline, deadline.is_some(), found) {
-            Spun::Found => return Ok(Woken::Look),
-            Spun::Restarted => return Ok(Woken::Few),
-            Spun::FoundLast => return Ok(Woken::Last),
-            Spun::Interrupted => return Err(Errno(libc::EINTR)),
-            Spun::NotFound => {}
+        let deadline = self.deadline;
+        let bounds = Bounds { deadline, strict: strict || deadline.is_some(), mask: self.block() };
+        if wait::spin_masked(link.peer_cpu(), deadline, bounds.mask, found) {
+            return Ok(Woken::Look);
         }
         endpoint.adopt();
         let too_few = || {
@@ -123,22 +125,23 @@ impl Patience {
         };
         // There may be something new that is not enough: not to be slept on again at once.
         let enough = || found() && !too_few();
-        // A nap would miss a signal that comes when there is something, but too little to be woken for.
-        let mut naps = !empty.on_tcp && low_water == 1;
+        // What TCP tells does not end a nap. Without descriptors for more they must do.
+        let mut nap = (!empty.on_tcp && low_water == 1).then_some(NAP);
         held::during(Obligation::Call(endpoint), || {
             loop {
                 let mut woken = Woken::Tick;
-                if naps {
-                    woken = wait::sleep(link, Sleep::Data, deadline, NAP, enough)?;
+                if let Some(nap) = nap {
+                    let until = deadline.unwrap_or(u64::MAX).min(kernel::now_ns() + nap);
+                    woken = wait::sleep(link, Sleep::Data, until, enough);
                 }
-                // With a part of them in the ring, or taken, TCP does not tell of the rest.
-                let tick = if part_of_few || (least > 1 && link.consumer().glance()) { NAP } else { wait::TICK };
+                // Nothing tells of room for what TCP did not take; nor of the rest, with a part of them in the ring, or taken.
+                let looks = link.is_recalled() || part_of_few || (least > 1 && link.consumer().glance());
                 if woken == Woken::Tick {
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, deadline, tick, enough) {
-                        // Without the descriptors for it naps must do.
+                    let tick = if looks { SOON } else { wait::TICK };
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, bounds, tick, enough) {
                         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => {
-                            naps = true;
-                            Woken::Tick
+                            nap = Some(SOON);
+                            bounds.woken(Ok(Woken::Tick), Delivered::Nothing)?
                         }
                         slept => slept?,
                     };
@@ -160,8 +163,7 @@ impl Patience {
             && kernel::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &mut timeout).is_ok()
             && (timeout.tv_sec, timeout.tv_usec) != (0, 0)
         {
-            let ns = timeout.tv_sec as u64 * 1_000_000_000 + timeout.tv_usec as u64 * 1000;
-            self.deadline = Some(kernel::now_ns() + ns);
+            self.deadline = Some(kernel::now_ns().saturating_add(wait::ns(timeout)));
         }
     }
 }
