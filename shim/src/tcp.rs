@@ -182,7 +182,9 @@ pub fn consumed(fd: c_int, counted: Option<u64>) -> Option<u64> {
                 return counted;
             }
             let fin = u64::from(AFTER_FIN.contains(&before.state));
-            return Some(before.received.wrapping_sub(fin).wrapping_sub(queued as u64).min(counted.unwrap_or(u64::MAX)));
+            return Some(
+                before.received.wrapping_sub(fin).wrapping_sub(queued as u64).min(counted.unwrap_or(u64::MAX)),
+            );
         }
     }
 }

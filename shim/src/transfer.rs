@@ -87,8 +87,7 @@ fn by_hand(
     while moved < len {
         let in_tcp = kernel::ioctl_int(endpoint.descriptor(input), libc::FIONREAD).unwrap_or(0);
         // The end, and an error with it, is for the next call.
-        if moved > 0 && (room_in(pipe) != Ok(true) || levels::unread(endpoint, link, input, in_tcp as u64) == 0)
-        {
+        if moved > 0 && (room_in(pipe) != Ok(true) || levels::unread(endpoint, link, input, in_tcp as u64) == 0) {
             break;
         }
         let mut bounce = [0u8; BOUNCE];

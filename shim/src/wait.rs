@@ -190,7 +190,8 @@ pub fn deliver(mask: u64, strict: bool) -> Delivered {
     let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
     // It was stopped meanwhile; a signal that is blocked is there without a handler, too.
     let continued = || (strict && has(libc::SIGCONT as u32)).then_some(Delivered::Interrupt);
-    let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict)).or_else(continued);
+    let delivered =
+        (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict)).or_else(continued);
     kernel::restore_signals(mask);
     delivered.unwrap_or(Delivered::Nothing)
 }

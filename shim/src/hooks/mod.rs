@@ -5,6 +5,7 @@ pub mod fd;
 pub mod fork;
 pub mod io;
 pub mod jump;
+pub mod library;
 pub mod option;
 pub mod poll;
 pub mod raw;
