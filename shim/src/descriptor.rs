@@ -270,6 +270,21 @@ pub fn for_each_endpoint(mut work: impl FnMut(&'static Endpoint)) {
     });
 }
 
+/// The same, each in a call of its own: another thread may close it meanwhile.
+pub fn for_each_pinned(mut work: impl FnMut(&'static Endpoint)) {
+    for_each(|fd, entry| {
+        if let Entry::Endpoint(_) = entry
+            && let Some(endpoint) = pin(fd)
+        {
+            held::call(endpoint, || {
+                if endpoint.any_descriptor() == Some(fd) {
+                    work(endpoint);
+                }
+            });
+        }
+    });
+}
+
 /// The endpoint with a name towards the broker, and a descriptor of it.
 pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
     let quick = (id & 0xf_ffff) as c_int;
@@ -441,6 +456,7 @@ pub fn after_fork(announced: bool, comparable: bool) {
         }
     }
     epoll::after_fork();
+    held::after_fork();
 }
 
 /// Before the real close of a descriptor: what is to be finished after it. Until then other threads' calls on it wait: on a

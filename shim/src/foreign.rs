@@ -24,10 +24,15 @@ static DONE: AtomicU32 = AtomicU32::new(0);
 
 /// Makes, copies or closes an epoll set that is the shim's own or known to it.
 pub fn renaming<T>(work: impl FnOnce() -> T) -> T {
-    UNDERWAY.fetch_add(1, Ordering::SeqCst);
+    renames();
     let result = held::during(Obligation::Renaming, work);
     renamed();
     result
+}
+
+/// The beginning of that.
+pub fn renames() {
+    UNDERWAY.fetch_add(1, Ordering::SeqCst);
 }
 
 /// The end of that.

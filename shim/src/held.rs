@@ -50,6 +50,26 @@ impl Obligation {
         }
     }
 
+    /// Counts it once more, for a forked child; but for the pin of the call around.
+    fn count_again(&self) {
+        match *self {
+            Self::Pin(_, endpoint) => _ = endpoint.pin(),
+            Self::Reader(_, endpoint) => {
+                endpoint.family().readers.force();
+                let _ = endpoint.pin();
+            }
+            Self::CallReader(endpoint) => endpoint.family().readers.force(),
+            Self::CallWriter(endpoint) => endpoint.family().writers.force(),
+            Self::Sleeper(set) => set.enter(),
+            Self::Renaming => foreign::renames(),
+            // SAFETY: `apart` has written so many there.
+            Self::Many(first, len) => {
+                unsafe { core::slice::from_raw_parts(first, len as usize) }.iter().for_each(Self::count_again)
+            }
+            Self::Nothing | Self::Frame(_) | Self::Call(_) | Self::Hub(_) | Self::Copy(_) | Self::Changing(_) => {}
+        }
+    }
+
     /// As [`Obligation::settle`], where the pin of the call around is given back otherwise.
     fn settle_in_call(self) {
         match self {
@@ -81,6 +101,19 @@ impl Obligation {
     }
 }
 
+/// In a forked child, where everything is counted anew: a signal handler that forks returns into the calls that its thread
+/// was in, and they give back what they hold.
+pub fn after_fork() {
+    let thread = thread::current();
+    let mut at = thread.call.get();
+    // SAFETY: on the stack of a call that has not returned.
+    while let Some(call) = unsafe { at.as_ref() } {
+        let _ = call.endpoint.pin();
+        at = call.outer;
+    }
+    held(thread).iter().for_each(Obligation::count_again);
+}
+
 /// Room for this many per thread; pages are taken as they are used.
 const ROOM: usize = 1 << 14;
 const BYTES: usize = ROOM * size_of::<Obligation>();
@@ -91,6 +124,15 @@ const _: () = assert!(size_of::<Obligation>() == 16);
 pub fn here() -> usize {
     let place = 0u8;
     core::ptr::from_ref(core::hint::black_box(&place)).addr()
+}
+
+/// What a thread holds.
+fn held(thread: &thread::Thread) -> &[Obligation] {
+    match thread.held_count.get() {
+        0 => &[],
+        // SAFETY: written by `push` and its callers; the count says so.
+        count => unsafe { core::slice::from_raw_parts(thread.held.get(), count) },
+    }
 }
 
 /// Room for `more` behind what the calling thread holds already, and a frame pushed; `None` without memory, when there are
@@ -195,7 +237,7 @@ pub fn call<T>(endpoint: &'static Endpoint, work: impl FnOnce() -> T) -> T {
 /// holds on the signal stack it leaves, too.
 pub fn jumps(from: usize, target: usize) {
     let thread = thread::current();
-    let (base, count) = (thread.held.get(), thread.held_count.get());
+    let count = thread.held_count.get();
     if count == 0 && thread.roles.get() == 0 && thread.call.get().is_null() {
         return;
     }
@@ -206,13 +248,9 @@ pub fn jumps(from: usize, target: usize) {
     };
     if thread.roles.get() > 0 && is_left(thread.role_frame.get()) {
         thread.roles.set(0);
-        descriptor::for_each_endpoint(roles::inherit_both);
+        descriptor::for_each_pinned(roles::inherit_both);
     }
-    let held = match count {
-        0 => &[][..],
-        // SAFETY: written by `push` and its callers; the count says so.
-        _ => unsafe { core::slice::from_raw_parts(base, count) },
-    };
+    let held = held(thread);
     // From the innermost call outwards, up to the first that goes on.
     let mut kept = count;
     for (i, obligation) in held.iter().enumerate().rev() {

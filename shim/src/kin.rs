@@ -88,7 +88,7 @@ pub fn relocate(from: c_int, to: c_int) -> bool {
         return false;
     }
     let number = NUMBER.swap(0, Ordering::Relaxed);
-    descriptor::for_each_endpoint(|endpoint| endpoint.unlist(number));
+    descriptor::for_each_pinned(|endpoint| endpoint.unlist(number));
     true
 }
 

@@ -85,7 +85,7 @@ unsafe extern "C" fn quick_exit(_: *mut c_void) {
 pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
         let mut census = Census::new();
-        descriptor::for_each_endpoint(|endpoint| endpoint.exit(&mut census));
+        descriptor::for_each_pinned(|endpoint| endpoint.exit(&mut census));
     }
 }
 
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
         let mut census = Census::new();
         let mut number = None;
-        descriptor::for_each_endpoint(|endpoint| {
+        descriptor::for_each_pinned(|endpoint| {
             // Asked for once, and not without an endpoint.
             let number = *number.get_or_insert_with(kin::number);
             endpoint.list(number, &mut census);
@@ -137,7 +137,7 @@ pub fn unannounced(fork: impl FnOnce() -> c_int) -> c_int {
 
 fn not_forked() {
     if owns_tables() {
-        descriptor::for_each_endpoint(|endpoint| {
+        descriptor::for_each_pinned(|endpoint| {
             if endpoint.was_raised() {
                 endpoint.family().lower(None);
             }

@@ -222,7 +222,8 @@ pub fn through_tcp(fd: c_int, real: impl Fn() -> isize) -> Done {
 
 /// The endpoint of a descriptor, if it is one, is to stay on TCP from now on.
 pub fn leave_ring(fd: c_int, reason: Reason) {
-    if let Some(endpoint) = descriptor::pin(fd) {
+    let Some(endpoint) = descriptor::pin(fd) else { return };
+    held::call(endpoint, || {
         // Not connected yet: stdio keeps it, once it is.
         if reason == Reason::Stdio && endpoint.phase() == Phase::Idle {
             endpoint.settle(reason);
@@ -232,14 +233,13 @@ pub fn leave_ring(fd: c_int, reason: Reason) {
             endpoint.family().raise();
         }
         recall::detach_now(endpoint, reason);
-        endpoint.unpin();
-    }
+    });
 }
 
 /// Every endpoint is to stay on TCP from now on, and those to come.
 pub fn leave_all(reason: Reason) {
     if config::disable(reason) {
-        descriptor::for_each_endpoint(|endpoint| recall::detach(endpoint, reason));
+        descriptor::for_each_pinned(|endpoint| recall::detach(endpoint, reason));
     }
     if reason == Reason::Seccomp {
         broker::fall_silent();
@@ -248,14 +248,14 @@ pub fn leave_all(reason: Reason) {
 
 /// Something was done to a socket that keeps its stream on TCP, or takes it back there.
 pub fn object(fd: c_int, reason: Reason) {
-    if let Some(endpoint) = descriptor::pin(fd) {
+    let Some(endpoint) = descriptor::pin(fd) else { return };
+    held::call(endpoint, || {
         // Not connected yet, or a listener, whose connections inherit it.
         if endpoint.phase() == Phase::Idle {
             endpoint.settle(reason);
         }
         recall::detach(endpoint, reason);
-        endpoint.unpin();
-    }
+    });
 }
 
 /// SO_RCVLOWAT was set: a receive waits for as many bytes, wherever they are, and those that are there are news.
@@ -274,12 +274,12 @@ pub fn low_water_changed(fd: c_int) {
 
 /// Leaves the ring if the peer has left it for good.
 pub fn follow_suit(fd: c_int) {
-    if let Some(endpoint) = descriptor::pin(fd) {
+    let Some(endpoint) = descriptor::pin(fd) else { return };
+    held::call(endpoint, || {
         if let Some(link) = endpoint.link() {
             recall::follow_suit(endpoint, fd, link);
         }
-        endpoint.unpin();
-    }
+    });
 }
 
 /// The program asks the kernel how its connection is: what a dead peer has not read is answered first.

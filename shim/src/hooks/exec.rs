@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 use crate::hooks::io::hooks;
 use crate::kin::Census;
 use crate::real::Real;
-use crate::{descriptor, kernel, process, real, recall, stream};
+use crate::{descriptor, held, kernel, process, real, recall, stream};
 use core::ffi::{c_char, c_int, c_void};
 use slipstream_protocol::Reason;
 
@@ -22,7 +22,7 @@ pub fn before_exec() {
     }
     for_each_inherited(Endpoint::bequeath);
     let mut census = Census::new();
-    descriptor::for_each_endpoint(|endpoint| {
+    descriptor::for_each_pinned(|endpoint| {
         if !endpoint.is_bequeathed() {
             endpoint.before_closing_exec(&mut census);
         }
@@ -34,17 +34,18 @@ fn executing(real: impl FnOnce() -> c_int) -> c_int {
     before_exec();
     let result = real();
     if process::owns_tables() {
-        descriptor::for_each_endpoint(Endpoint::keep_after_all);
+        descriptor::for_each_pinned(Endpoint::keep_after_all);
     }
     result
 }
 
 fn for_each_inherited(work: impl Fn(&'static Endpoint)) {
     descriptor::for_each(|fd, entry| {
-        if let descriptor::Entry::Endpoint(endpoint) = entry
+        if let descriptor::Entry::Endpoint(_) = entry
             && !kernel::closes_on_exec(fd)
+            && let Some(endpoint) = descriptor::pin(fd)
         {
-            work(endpoint);
+            held::call(endpoint, || work(endpoint));
         }
     });
 }

@@ -3,7 +3,7 @@
 use crate::endpoint::Phase;
 use crate::hooks::LOWEST;
 use crate::hooks::io::hooks;
-use crate::{descriptor, kernel, real, stream};
+use crate::{descriptor, held, kernel, real, stream};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use libc::{sockaddr, socklen_t};
@@ -86,19 +86,19 @@ hooks! {
 
     /// shutdown(2)
     fn shutdown(fd: c_int, how: c_int) -> c_int {
-        let endpoint = descriptor::pin(fd);
-        let link = endpoint.and_then(|endpoint| endpoint.link());
-        if let (Some(endpoint), Some(link)) = (endpoint, link) {
-            endpoint.before_shutdown(link, fd, how);
-        }
-        let result = real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
-        if let (Some(endpoint), 0) = (endpoint, result) {
-            endpoint.after_shutdown(link, how);
-        }
-        if let Some(endpoint) = endpoint {
-            endpoint.unpin();
-        }
-        result
+        let real = || real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
+        let Some(endpoint) = descriptor::pin(fd) else { return real() };
+        held::call(endpoint, || {
+            let link = endpoint.link();
+            if let Some(link) = link {
+                endpoint.before_shutdown(link, fd, how);
+            }
+            let result = real();
+            if result == 0 {
+                endpoint.after_shutdown(link, how);
+            }
+            result
+        })
     }
 }
 

@@ -180,7 +180,7 @@ fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, ev
 /// A set is about to be watched as a descriptor itself, or used by a second process: its members leave the ring.
 pub fn estrange(set: &'static Set) {
     if set.foreign.swap(1, Ordering::SeqCst) == 0 {
-        descriptor::for_each_endpoint(|endpoint| {
+        descriptor::for_each_pinned(|endpoint| {
             if set::each(endpoint, |member| core::ptr::eq(member.set(), set)).is_some() {
                 recall::detach(endpoint, Reason::EpollForeign);
             }

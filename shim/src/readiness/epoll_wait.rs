@@ -109,7 +109,7 @@ impl Set {
     fn release_recalled(&self) -> bool {
         let any = self.recalled.swap(0, Ordering::Relaxed) != 0;
         if any {
-            descriptor::for_each_endpoint(|endpoint| {
+            descriptor::for_each_pinned(|endpoint| {
                 if endpoint.link().is_some_and(|link| link.has_recalled()) {
                     release(endpoint);
                 }
