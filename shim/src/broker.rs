@@ -109,11 +109,13 @@ pub fn tell(endpoint: &'static Endpoint, fd: c_int, reason: Reason) -> bool {
 fn describe(endpoint: &'static Endpoint, fd: c_int) -> Option<Offer> {
     let (family, local) = address(fd, false)?;
     let (_, remote) = address(fd, true)?;
-    let mut cookie = 0u64;
-    const SO_COOKIE: c_int = 57;
-    kernel::getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).ok()?;
+    let cookie = kernel::cookie(fd).ok()?;
     // Whoever closes it takes it out of the table first: what is there still, was there when it was asked.
-    descriptor::is(fd, endpoint).then(|| Offer {
+    if !descriptor::is(fd, endpoint) {
+        return None;
+    }
+    endpoint.cookie.store(cookie, Ordering::Relaxed);
+    Some(Offer {
         header: Header::new(Kind::Offer, endpoint.id()),
         cookie,
         since_ns: endpoint.since_ns.load(Ordering::Relaxed),

@@ -167,7 +167,8 @@ pub fn set(fd: c_int) -> Option<&'static Set> {
 
 /// Enters a fresh descriptor; `false` when it cannot be watched. What a close that the shim did not see left there goes.
 pub fn enter(fd: c_int, entry: Entry) -> bool {
-    let Some(word) = word_of(fd) else { return false };
+    // At a vfork child's descriptor its parent has another.
+    let Some(word) = word_of(fd).filter(|_| process::owns_tables()) else { return false };
     forget_stale(fd);
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
     word.store(encode(entry), Ordering::SeqCst);
@@ -181,7 +182,7 @@ pub fn remove(fd: c_int) -> Option<Entry> {
 
 /// A descriptor turns out to be somebody else's now: the one that we knew was closed by a way that we cannot see.
 pub fn forget_stale(fd: c_int) {
-    match get(fd) {
+    match get(fd).filter(|_| process::owns_tables()) {
         Some(Entry::Endpoint(endpoint)) => {
             remove(fd);
             endpoint.close(-1).finish();

@@ -87,6 +87,8 @@ pub struct Endpoint {
     pub offered_in: AtomicU32,
     /// Names the endpoint towards the broker.
     id: AtomicU64,
+    /// The socket's cookie, once it was offered.
+    pub cookie: AtomicU64,
     /// CLOCK_MONOTONIC ns of connect or accept.
     pub since_ns: AtomicU64,
     /// CLOCK_MONOTONIC ns at which it was linked.
@@ -178,6 +180,7 @@ impl Endpoint {
         self.ask_at_bytes.store(config::min_bytes(), Ordering::Relaxed);
         // The descriptor is part of the name only to find the endpoint by it quickly.
         self.id.store(NEXT_ID.fetch_add(1, Ordering::Relaxed) << 20 | fd as u64 & 0xf_ffff, Ordering::Relaxed);
+        self.cookie.store(0, Ordering::Relaxed);
         self.since_ns.store(0, Ordering::Relaxed);
         self.last_fd.store(fd, Ordering::Relaxed);
         self.family.store(core::ptr::from_ref(family).cast_mut(), Ordering::Relaxed);
@@ -364,8 +367,7 @@ impl Endpoint {
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.
     pub fn adopt(&self) {
-        if self.inherited.load(Ordering::Relaxed) != 0 {
-            self.inherited.store(0, Ordering::Relaxed);
+        if self.inherited.load(Ordering::Relaxed) != 0 && self.inherited.swap(0, Ordering::Relaxed) != 0 {
             broker::adopt(self);
         }
     }
@@ -421,6 +423,11 @@ impl Endpoint {
             }
             descriptor::close_own(copy);
         }
+    }
+
+    /// Whether its number is its socket's: a vfork child may have put something else there.
+    pub fn is_in_place(&'static self) -> bool {
+        process::owns_tables() || kernel::cookie(self.descriptor(-1)) == Ok(self.cookie.load(Ordering::Relaxed))
     }
 
     /// Any descriptor of this process that names it.

@@ -92,6 +92,16 @@ pub fn highest_descriptor() -> Option<c_int> {
     Some(highest)
 }
 
+/// Calls `work` for each of the program's descriptors from `least` on.
+pub fn each_open_from(least: c_int, mut work: impl FnMut(c_int)) {
+    each_open(|folder, _, fd| {
+        if fd >= least && fd != folder && !descriptor::is_own(fd) {
+            work(fd);
+        }
+        None::<()>
+    });
+}
+
 /// Reads /proc/self/fd, up to the first descriptor of which `work(folder, name, number)` says something. `None` without it.
 #[cold]
 #[inline(never)]

@@ -140,12 +140,7 @@ fn held(thread: &thread::Thread) -> &[Obligation] {
 fn push(frame: usize, more: usize) -> Option<(*mut Obligation, usize)> {
     let thread = thread::current();
     if thread.held.get().is_null() {
-        if thread.ending.get() {
-            return None;
-        }
-        let base = kernel::map_anonymous(BYTES, false).ok()?;
-        thread.held.set(base.cast());
-        real::at_thread_end(KEY.load(Ordering::Relaxed));
+        make_room()?;
     }
     let (base, count) = (thread.held.get(), thread.held_count.get());
     if count + 1 + more > ROOM {
@@ -155,6 +150,19 @@ fn push(frame: usize, more: usize) -> Option<(*mut Obligation, usize)> {
     unsafe { base.add(count).write(Obligation::Frame(frame)) };
     thread.held_count.set(count + 1);
     Some((base, count + 1))
+}
+
+/// Makes the calling thread's room, if it has none: to be called before the kernel may refuse it.
+pub fn make_room() -> Option<()> {
+    let thread = thread::current();
+    if thread.ending.get() {
+        return None;
+    }
+    if thread.held.get().is_null() {
+        thread.held.set(kernel::map_anonymous(BYTES, false).ok()?.cast());
+        real::at_thread_end(KEY.load(Ordering::Relaxed));
+    }
+    Some(())
 }
 
 /// Runs `work`, holding `obligation`, which the caller gives back itself when `work` returns.

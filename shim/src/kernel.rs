@@ -191,6 +191,13 @@ pub fn setsockopt<T>(fd: c_int, level: c_int, name: c_int, value: &T) -> Result<
     call!(setsockopt, fd, level, name, value as *const T, size_of::<T>()).map(drop)
 }
 
+/// What names a socket until the host reboots.
+pub fn cookie(fd: c_int) -> Result<u64> {
+    const SO_COOKIE: c_int = 57;
+    let mut cookie = 0;
+    getsockopt(fd, libc::SOL_SOCKET, SO_COOKIE, &mut cookie).map(|_| cookie)
+}
+
 /// The own or the peer's address of a socket.
 pub fn address(fd: c_int, peer: bool, storage: &mut libc::sockaddr_storage) -> Result<()> {
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;

@@ -42,7 +42,7 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
         // What another thread is just attaching is linked in the end, or settled.
         endpoint.settle(reason);
     }
-    let Some(link) = endpoint.link() else { return };
+    let Some(link) = endpoint.link().filter(|_| endpoint.is_in_place()) else { return };
     endpoint.stay_out(reason);
     endpoint.with_descriptor(|fd| {
         let mut lost = !sender::depart(endpoint, fd, link);

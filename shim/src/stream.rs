@@ -242,6 +242,7 @@ pub fn leave_all(reason: Reason) {
         descriptor::for_each_pinned(|endpoint| recall::detach(endpoint, reason));
     }
     if reason == Reason::Seccomp {
+        held::make_room();
         broker::fall_silent();
     }
 }

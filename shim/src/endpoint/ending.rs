@@ -58,7 +58,7 @@ impl Endpoint {
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
     pub fn exit(&'static self, census: &mut Census) {
-        self.keep_after_all();
+        self.keep_after_all_by(self.descriptor(-1));
         let last_holder = self.family().has_one_holder(census);
         if let (true, Some(link)) = (last_holder, self.link()) {
             self.before_end(link);
@@ -87,9 +87,13 @@ impl Endpoint {
         }
     }
 
-    /// There was no exec. (One by a hook that does not come back, execl's, is noticed by the end.)
+    /// There was no exec. Its end, which the peer was told of, is yet to come, and for the kernel to tell. (One by a hook that
+    /// does not come back, execl's, is noticed by the end.)
     pub fn keep_after_all(&'static self) {
         self.keep_after_all_by(self.descriptor(-1));
+        if self.link().is_some_and(Link::has_ended) {
+            recall::detach(self, Reason::Exec);
+        }
     }
 
     fn keep_after_all_by(&self, fd: c_int) {

@@ -47,7 +47,12 @@ hooks! {
     /// closefrom(3)
     fn closefrom(least: c_int) -> () {
         // SAFETY: the same contract.
-        unsafe { close_range(least.max(0) as c_uint, c_uint::MAX, 0) };
+        if unsafe { close_range(least.max(0) as c_uint, c_uint::MAX, 0) } < 0 {
+            foreign::each_open_from(least, |fd| {
+                // SAFETY: the same contract.
+                unsafe { close(fd) };
+            });
+        }
     }
 
     /// dup(2)

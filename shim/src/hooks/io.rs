@@ -329,6 +329,11 @@ hooks! {
     /// sendmmsg(2)
     fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
         if !stream::is_watched(fd) {
+            if messages as usize >= LOWEST {
+                // SAFETY: the program's array of `count`.
+                let all = (0..count.min(MOST_MESSAGES) as usize).map(|i| unsafe { &(*messages.add(i)).msg_hdr });
+                all.filter(|header| header.msg_controllen > 0).for_each(transfer::sending_control);
+            }
             return real!(fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int);
         }
         // SAFETY: libc's errno of this thread.
