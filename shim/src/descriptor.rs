@@ -325,14 +325,16 @@ pub fn highest(fd: c_int) -> kernel::Result<c_int> {
 }
 
 fn own_above(fd: c_int, least: c_int, mark: usize) -> kernel::Result<c_int> {
-    let high = kernel::dup_above(fd, least)?;
-    if let Some(word) = word_of(high) {
-        forget_stale(high);
-        LOWEST_OWN.fetch_min(high, Ordering::Relaxed);
-        HIGHEST_OWN.fetch_max(high, Ordering::Relaxed);
-        word.store(mark, Ordering::SeqCst);
-    }
-    Ok(high)
+    process::undisturbed(|| {
+        let high = kernel::dup_above(fd, least)?;
+        if let Some(word) = word_of(high) {
+            forget_stale(high);
+            LOWEST_OWN.fetch_min(high, Ordering::Relaxed);
+            HIGHEST_OWN.fetch_max(high, Ordering::Relaxed);
+            word.store(mark, Ordering::SeqCst);
+        }
+        Ok(high)
+    })
 }
 
 /// A high copy of `fd` for the calls that are inside while the program closes it.
@@ -365,10 +367,12 @@ pub fn own_set() -> kernel::Result<c_int> {
 /// Closes a descriptor of the shim's own, if it still is: the program may have taken its number.
 pub fn close_own(fd: c_int) {
     foreign::renaming(|| {
-        if is_own(fd) {
-            disown(fd);
-            kernel::close(fd);
-        }
+        process::undisturbed(|| {
+            if is_own(fd) {
+                disown(fd);
+                kernel::close(fd);
+            }
+        });
     });
 }
 

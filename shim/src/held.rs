@@ -62,9 +62,10 @@ impl Obligation {
             Self::CallWriter(endpoint) => endpoint.family().writers.force(),
             Self::Sleeper(set) => set.enter(),
             Self::Renaming => foreign::renames(),
-            // SAFETY: `apart` has written so many there.
             Self::Many(first, len) => {
-                unsafe { core::slice::from_raw_parts(first, len as usize) }.iter().for_each(Self::count_again)
+                // SAFETY: `apart` has written so many there.
+                let all = unsafe { core::slice::from_raw_parts(first, len as usize) };
+                all.iter().for_each(Self::count_again);
             }
             Self::Nothing | Self::Frame(_) | Self::Call(_) | Self::Hub(_) | Self::Copy(_) | Self::Changing(_) => {}
         }

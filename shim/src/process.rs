@@ -41,7 +41,7 @@ pub fn init() {
     }
     // SAFETY: functions of this library, which is never unloaded.
     unsafe {
-        __register_atfork(Some(before_fork), None, Some(in_child), core::ptr::null_mut());
+        __register_atfork(Some(before_fork), Some(after_fork), Some(in_child), core::ptr::null_mut());
         // The first to be registered, so the last to run.
         __cxa_at_quick_exit(quick_exit, core::ptr::null_mut());
     }
@@ -89,9 +89,56 @@ pub fn exit() {
     }
 }
 
+/// The thread that forks: one after the other, so that each child knows which of its endpoints were counted for it.
+static FORKING: AtomicU32 = AtomicU32::new(0);
+/// 1 once it is about to, and how many threads are at what no child is to find half done. Neither waits for the other for long:
+/// who was to come may have left by a jump.
+static IMMINENT: AtomicU32 = AtomicU32::new(0);
+static UNDISTURBED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `work`, which does not sleep, while no other thread forks.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let begun = wait_for(|| {
+        UNDISTURBED.fetch_add(1, Ordering::SeqCst);
+        if IMMINENT.load(Ordering::SeqCst) == 0 || FORKING.load(Ordering::SeqCst) == thread::current().tid() {
+            return true;
+        }
+        done_undisturbed();
+        false
+    });
+    if !begun {
+        IMMINENT.store(0, Ordering::SeqCst);
+        UNDISTURBED.fetch_add(1, Ordering::SeqCst);
+    }
+    let result = work();
+    done_undisturbed();
+    result
+}
+
+fn done_undisturbed() {
+    // None are left when a signal handler has forked, and this is the child.
+    let less = |count: u32| count.checked_sub(1);
+    let _ = UNDISTURBED.fetch_update(Ordering::SeqCst, Ordering::Relaxed, less);
+}
+
+fn wait_for(mut done: impl FnMut() -> bool) -> bool {
+    for _ in 0..20_000 {
+        if done() {
+            return true;
+        }
+        kernel::yield_now();
+    }
+    false
+}
+
 /// Every endpoint gets one more holder before the child exists, so that none is moved in between.
 pub unsafe extern "C" fn before_fork() {
     if owns_tables() {
+        let me = thread::current().tid();
+        let take = || FORKING.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst);
+        if !wait_for(|| take().is_ok() || FORKING.load(Ordering::SeqCst) == me) {
+            FORKING.store(me, Ordering::SeqCst);
+        }
         let mut census = Census::new();
         let mut number = None;
         descriptor::for_each_pinned(|endpoint| {
@@ -100,6 +147,18 @@ pub unsafe extern "C" fn before_fork() {
             endpoint.list(number, &mut census);
             endpoint.raise();
         });
+        IMMINENT.store(1, Ordering::SeqCst);
+        if !wait_for(|| UNDISTURBED.load(Ordering::SeqCst) == 0) {
+            UNDISTURBED.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// In the parent.
+unsafe extern "C" fn after_fork() {
+    if FORKING.load(Ordering::SeqCst) == thread::current().tid() {
+        IMMINENT.store(0, Ordering::SeqCst);
+        FORKING.store(0, Ordering::SeqCst);
     }
 }
 
@@ -127,6 +186,8 @@ pub fn unannounced(fork: impl FnOnce() -> c_int) -> c_int {
     if child == 0 {
         check();
     } else {
+        // SAFETY: as above.
+        unsafe { after_fork() };
         UNANNOUNCED.fetch_sub(1, Ordering::Relaxed);
         if child < 0 {
             not_forked();
@@ -161,7 +222,9 @@ fn become_child(announced: bool) {
     }
     let comparable = kin::after_fork(parent);
     hub::forget();
-    EXITING.store(0, Ordering::Relaxed);
+    for word in [&EXITING, &FORKING, &IMMINENT, &UNDISTURBED] {
+        word.store(0, Ordering::Relaxed);
+    }
     thread::current().forget();
     broker::after_fork();
     descriptor::after_fork(announced, comparable);
