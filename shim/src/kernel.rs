@@ -60,6 +60,10 @@ pub fn try_close(fd: c_int) -> Result<usize> {
     call!(close, fd)
 }
 
+pub fn shutdown(fd: c_int) {
+    let _ = call!(shutdown, fd, libc::SHUT_RDWR);
+}
+
 pub fn close_range(first: u32, last: u32) -> Result<()> {
     call!(close_range, first, last, 0).map(drop)
 }

@@ -1,6 +1,7 @@
 //! The process' connection to the broker: made when there is something to say, tried again now and then, given up when the
 //! broker is gone.
 
+use super::READING;
 use super::packet::send;
 use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
@@ -12,6 +13,8 @@ use slipstream_protocol::{Header, Hello, Kind, Mailbox};
 
 /// The connection, or -1.
 pub static SOCKET: AtomicI32 = AtomicI32::new(-1);
+/// One that is over, or -1: closed once no thread can have its number at hand.
+static OVER: AtomicI32 = AtomicI32::new(-1);
 /// The broker's mailbox, once it has welcomed us.
 pub static MAILBOX: AtomicPtr<Mailbox> = AtomicPtr::new(core::ptr::null_mut());
 /// Whether a Hello waits for its Welcome: until then mail is asked for, not seen.
@@ -24,7 +27,7 @@ pub static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Time between two tries to reach the broker.
 pub const RETRY: u64 = 500_000_000;
 
-/// The connection, made if need be and if the time has come.
+/// The connection, made if need be and if the time has come. Under `LOCK`.
 pub fn connection() -> Option<c_int> {
     let socket = SOCKET.load(Ordering::Relaxed);
     if socket >= 0 {
@@ -34,6 +37,11 @@ pub fn connection() -> Option<c_int> {
     if now < RETRY_NS.load(Ordering::Relaxed) {
         return None;
     }
+    if !READING.try_lock() {
+        return None;
+    }
+    close_over();
+    READING.unlock();
     RETRY_NS.store(now + RETRY, Ordering::Relaxed);
     let Some(socket) = path::candidates().find_map(reach) else {
         static SAID: AtomicBool = AtomicBool::new(false);
@@ -85,18 +93,33 @@ fn reach(place: &path::Place) -> Option<c_int> {
 
 /// A descriptor of the shim's own has another number: whether it is the one here.
 pub fn relocate(from: c_int, to: c_int) -> bool {
-    SOCKET.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    let moved = |place: &AtomicI32| place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    moved(&SOCKET) || moved(&OVER)
 }
 
 /// The broker is gone, or not to be understood: what it knew of us it has forgotten.
 pub fn hang_up() {
     let socket = SOCKET.swap(-1, Ordering::Relaxed);
     if socket >= 0 {
-        descriptor::close_own(socket);
+        // Not closed: at its number another thread might find what the program opens next.
+        kernel::shutdown(socket);
+        OVER.store(socket, Ordering::Relaxed);
     }
+    forget_mailbox();
+}
+
+fn forget_mailbox() {
     // The page stays mapped: another thread may be looking at it.
     MAILBOX.store(core::ptr::null_mut(), Ordering::Release);
     UNWELCOMED.store(false, Ordering::Relaxed);
+}
+
+/// Under `LOCK` and `READING`.
+fn close_over() {
+    let socket = OVER.swap(-1, Ordering::Relaxed);
+    if socket >= 0 {
+        descriptor::close_own(socket);
+    }
 }
 
 /// Whether an offer could be made now: there is a connection, or it is time to try for one.
@@ -104,8 +127,13 @@ pub fn is_reachable() -> bool {
     SOCKET.load(Ordering::Relaxed) >= 0 || kernel::now_ns() >= RETRY_NS.load(Ordering::Relaxed)
 }
 
-/// The broker may be tried again at once: this is another process.
+/// The broker may be tried again at once: this is another process, and the connection its parent's.
 pub fn start_anew() {
-    hang_up();
+    close_over();
+    let socket = SOCKET.swap(-1, Ordering::Relaxed);
+    if socket >= 0 {
+        descriptor::close_own(socket);
+    }
+    forget_mailbox();
     RETRY_NS.store(0, Ordering::Relaxed);
 }
