@@ -139,11 +139,11 @@ pub struct Books {
 }
 
 impl Books {
-    /// Empty books.
-    pub fn new(limits: Limits) -> Self {
+    /// Empty books, whose numbers begin behind `next`.
+    pub fn new(limits: Limits, next: u64) -> Self {
         Self {
             limits,
-            next: 0,
+            next,
             endpoints: BTreeMap::new(),
             pairs: HashMap::new(),
             standing: Standing::default(),

@@ -147,6 +147,8 @@ impl Server {
             idle_exit: config.idle_exit,
             limits,
             boot: u64::from(dice.roll()) << 20 | u64::from(dice.roll()) >> 12,
+            // What a client of the last broker's adopts is no pair of this one's.
+            books: Books::new(limits, u64::from(dice.roll()) << 16),
             started: now,
             lonely_since: now,
             deaf_until: None,
@@ -157,7 +159,6 @@ impl Server {
             unread: Vec::new(),
             sweep_at: None,
             loud: Bucket::new(LOUD, now),
-            books: Books::new(limits),
         })
     }
 
