@@ -465,6 +465,7 @@ mod tests {
         let _alone = ALONE.lock();
         let [ours, broker] = packets();
         SOCKET.store(ours, Ordering::Relaxed);
+        crate::process::init();
         descriptor::init();
         // SAFETY: no pointers.
         let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
