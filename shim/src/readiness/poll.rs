@@ -174,7 +174,12 @@ fn sleep(
         if found > 0 {
             return Ok(found);
         }
-        let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
+        let mut left = deadline.map(|deadline| deadline.saturating_sub(kernel::now_ns()));
+        if guests.iter().filter_map(link_of).any(|(_, link)| link.is_recalled()) {
+            // TCP has not taken all that is to be sent again, and tells of its room only those who ask for that.
+            left = Some(left.map_or(NAP, |left| left.min(NAP)));
+        }
+        let left = left.map(kernel::timespec);
         kernel_poll(polls, hub.map_or(-1, Hub::fd), left.as_ref(), mask)?;
         let found = look(polls, guests)?;
         if found > 0 || deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
