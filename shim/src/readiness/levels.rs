@@ -11,8 +11,8 @@ use slipstream_ring::{Link, Look};
 
 /// Bits that mean "readable".
 pub const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
-/// Bits that mean "writable".
-pub const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM | libc::EPOLLWRBAND) as u32;
+/// Bits that mean "writable". (TCP knows no band.)
+pub const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
 /// Bits that are reported whether or not they were asked for.
 pub const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 
