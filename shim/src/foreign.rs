@@ -6,7 +6,7 @@
 //! program worked with that connection is seen. Without /proc nothing is.
 
 use crate::held::{self, Obligation};
-use crate::{descriptor, kernel, stream};
+use crate::{descriptor, kernel, stream, thread};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use slipstream_protocol::Reason;
@@ -14,6 +14,8 @@ use slipstream_protocol::Reason;
 /// When the last look began and how long it took, CLOCK_MONOTONIC ns.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 static TOOK: AtomicU64 = AtomicU64::new(0);
+/// 1 while something was found under a lock.
+static FOUND: AtomicU32 = AtomicU32::new(0);
 /// A process with thousands of descriptors spends at most this share of its time looking.
 const SHARE: u64 = 20;
 
@@ -46,8 +48,8 @@ pub fn after_fork() {
     UNDERWAY.store(0, Ordering::SeqCst);
 }
 
-/// Whether a look that began after `moment` has found nothing; looks, unless the last one was too short a time ago. Not
-/// under any endpoint's lock: all endpoints leave the ring when something is found.
+/// Whether a look that began after `moment` has found nothing; looks, unless the last one was too short a time ago. All
+/// endpoints leave the ring when something is found; for a caller under a lock that is to be done later, see [`is_found`].
 pub fn is_absent_since(moment: u64) -> bool {
     let began = BEGAN.load(Ordering::Relaxed);
     if began > moment {
@@ -60,7 +62,11 @@ pub fn is_absent_since(moment: u64) -> bool {
     let done = DONE.load(Ordering::SeqCst);
     if let Some(reason) = look() {
         if UNDERWAY.load(Ordering::SeqCst) == 0 && DONE.load(Ordering::SeqCst) == done {
-            stream::leave_all(reason);
+            let locked = thread::current().roles.get() != 0;
+            FOUND.store(u32::from(locked), Ordering::Relaxed);
+            if !locked {
+                stream::leave_all(reason);
+            }
         }
         // Else it may be a set of our own in the middle of something: the next call looks again.
         return false;
@@ -68,6 +74,11 @@ pub fn is_absent_since(moment: u64) -> bool {
     TOOK.store(kernel::now_ns() - now, Ordering::Relaxed);
     BEGAN.store(now, Ordering::Relaxed);
     true
+}
+
+/// Whether something was found under a lock: who holds none is to look again.
+pub fn is_found() -> bool {
+    FOUND.load(Ordering::Relaxed) != 0
 }
 
 /// Looks for what this is about.

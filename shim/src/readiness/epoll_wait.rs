@@ -8,6 +8,7 @@ use crate::{descriptor, real, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
+use slipstream_ring::carrier::Ready;
 
 /// The kernel's descriptors are asked whenever they were not in the last so many ns, and in every eighth call.
 const FAIRNESS: u64 = 5_000;
@@ -23,7 +24,8 @@ pub fn wait(
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
     let mut look = set.locked(|| set.look(epoll, events));
-    if look == Some(0) && set.release_recalled() {
+    // What is not let go is not told of, whatever else is ready.
+    if set.release_recalled() && look == Some(0) {
         look = set.locked(|| set.look(epoll, events));
     }
     if let Some(found) = look
@@ -68,6 +70,11 @@ fn wait_blocked(
                 set.locked(|| set.disarm_all());
                 Ok(count)
             }
+            _ if set.recalled.load(Ordering::Relaxed) != 0 => {
+                // Seen in this very look: the kernel is to know of it before the sleep.
+                set.leave();
+                Ok(0)
+            }
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
                 let taken_over = set.taken_over();
@@ -105,12 +112,17 @@ fn wait_blocked(
 }
 
 impl Set {
-    /// Gives back the registrations of members that another holder has recalled; whether there were any.
+    /// Gives back the registrations of members that another holder has recalled, or that have nothing left in the ring;
+    /// whether there were any. Not under the lock: it takes other sets'.
     fn release_recalled(&self) -> bool {
-        let any = self.recalled.swap(0, Ordering::Relaxed) != 0;
+        let any = self.recalled.load(Ordering::Relaxed) != 0 && self.recalled.swap(0, Ordering::Relaxed) != 0;
         if any {
             descriptor::for_each_pinned(|endpoint| {
-                if endpoint.link().is_some_and(|link| link.has_recalled()) {
+                let Some(link) = endpoint.link() else { return };
+                if link.ready() != Ready::Ready {
+                    endpoint.is_ready(link);
+                }
+                if link.has_recalled() {
                     release(endpoint);
                 }
             });

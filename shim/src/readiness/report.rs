@@ -4,10 +4,10 @@
 use crate::kernel;
 use crate::readiness::levels::{self, READABLE, WRITABLE};
 use crate::readiness::set::{self, Member, Set};
-use crate::{descriptor, tcp};
+use crate::{descriptor, foreign, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, Ordering};
-use slipstream_ring::carrier::Carrier;
+use slipstream_ring::carrier::{Carrier, Ready};
 use slipstream_ring::wait::Sleep;
 
 /// Looks in vain after which a hot member is armed and left to its doorbell.
@@ -272,14 +272,17 @@ impl Member {
         let endpoint = self.endpoint();
         let wanted = self.events.load(Ordering::Relaxed);
         let Some(link) = endpoint.link() else { return 0 };
-        if link.has_recalled() {
+        let readiness = link.ready();
+        if link.has_recalled() || (readiness == Ready::Never && link.consumer().unread() == 0) {
             self.set().recalled.store(1, Ordering::Relaxed);
             return 0;
         }
         if self.spent.load(Ordering::Relaxed) != 0 {
             return 0;
         }
-        endpoint.is_ready(link);
+        if readiness == Ready::NotYet && !endpoint.is_ready(link) && foreign::is_found() {
+            self.set().recalled.store(1, Ordering::Relaxed);
+        }
         if !levels::glance(endpoint, link) && wanted & WRITABLE == 0 {
             return 0;
         }

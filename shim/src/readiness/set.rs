@@ -100,7 +100,7 @@ pub struct Set {
     /// 1 once it is watched as a descriptor itself (by another set, by poll) or used by a second process: then nobody may
     /// wait in user space for its members, and none of them moves.
     pub(crate) foreign: AtomicU32,
-    /// 1 while a member may have been recalled by another holder.
+    /// 1 while a member may have been recalled by another holder, or is to leave the ring now.
     pub(crate) recalled: AtomicU32,
     /// When the kernel last had something to tell, CLOCK_MONOTONIC ns.
     pub(crate) kernel_told_ns: AtomicU64,
