@@ -259,8 +259,8 @@ impl Member {
             // Bytes came, and have been read: an edge that brings what else is ready.
             return bits | READABLE;
         }
-        // In the ring, TCP's room is no news.
-        bits & !WRITABLE
+        // In the ring, TCP's room is no news, unless it comes alone: a send before the switch had found none.
+        if bits & !WRITABLE == 0 { bits } else { bits & !WRITABLE }
     }
 
     fn is_edge_triggered(&self) -> bool {
