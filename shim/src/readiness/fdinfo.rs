@@ -5,34 +5,33 @@ use crate::kernel;
 use core::ffi::c_int;
 
 /// Whether a one-shot registration has fired: the kernel keeps it with no event left. `None`: /proc does not tell, or not
-/// clearly.
+/// clearly. Nor is it clear what it tells of a registration whose `data` another one has, too.
 #[cold]
 #[inline(never)]
-pub fn is_spent(set: c_int, fd: c_int) -> Option<bool> {
+pub fn is_spent(set: c_int, fd: c_int, data: u64) -> Option<bool> {
     let (mut found, mut lines) = (None, 0);
     each_line(set, |line| {
-        if let Some((number, events)) = registration(line)
-            && number == fd as u32
-        {
+        let Some((number, events, its_data)) = registration(line) else { return };
+        if number == fd as u64 {
             const PRIVATE: u32 = (libc::EPOLLONESHOT | libc::EPOLLET | libc::EPOLLEXCLUSIVE | libc::EPOLLWAKEUP) as u32;
             found = Some(events & !PRIVATE == 0);
-            lines += 1;
         }
+        lines += u32::from(number == fd as u64 || its_data == data);
     })?;
     // With two of them one is of a socket that had the number before.
     found.filter(|_| lines == 1)
 }
 
-/// The descriptor and the events of a line.
-fn registration(line: &[u8]) -> Option<(u32, u32)> {
+/// The descriptor, the events and the data of a line.
+fn registration(line: &[u8]) -> Option<(u64, u32, u64)> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let mut after = |label: &[u8], radix| {
         words.find(|word| *word == label)?;
-        words.next()?.iter().try_fold(0u32, |sum, digit| {
-            Some(sum.wrapping_mul(radix).wrapping_add(char::from(*digit).to_digit(radix)?))
+        words.next()?.iter().try_fold(0u64, |sum, digit| {
+            Some(sum.wrapping_mul(u64::from(radix)).wrapping_add(u64::from(char::from(*digit).to_digit(radix)?)))
         })
     };
-    Some((after(b"tfd:", 10)?, after(b"events:", 16)?))
+    Some((after(b"tfd:", 10)?, after(b"events:", 16)? as u32, after(b"data:", 16)?))
 }
 
 /// Reads the file by its lines; what is longer than any registration is cut.
@@ -77,7 +76,7 @@ mod tests {
     #[test]
     fn a_registration_is_read_from_its_line() {
         let line = b"tfd:        4 events: 80000019 data:                4  pos:0 ino:2a8775 sdev:9";
-        assert_eq!(registration(line), Some((4, 0x8000_0019)));
+        assert_eq!(registration(line), Some((4, 0x8000_0019, 4)));
         assert_eq!(registration(b"pos:\t0"), None);
         assert_eq!(registration(b"tfd: x events: 1"), None);
     }

@@ -40,6 +40,7 @@ impl Set {
                 let data = member.data.load(Ordering::Relaxed);
                 if core::ptr::eq(member.set(), self)
                     && member.is_managed()
+                    && member.fresh.load(Ordering::Relaxed) == 0
                     && member.events.load(Ordering::Relaxed) & libc::EPOLLONESHOT as u32 != 0
                     && since > 0
                     && let Some(place) = events.iter().take(count).position(|event| event.u64 == data)

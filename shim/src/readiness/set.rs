@@ -202,6 +202,20 @@ impl Member {
         self.manage(epoll)
     }
 
+    /// Whether the shim serves another registration of the set that has the same data. Under the lock.
+    fn has_double(&self) -> bool {
+        let data = self.data.load(Ordering::Relaxed);
+        let is_double = |other: &Member| {
+            core::ptr::eq(other.set(), self.set())
+                && !core::ptr::eq(other, self)
+                && other.is_managed()
+                && other.data.load(Ordering::Relaxed) == data
+        };
+        let mut found = false;
+        descriptor::for_each_endpoint(|endpoint| found |= each(endpoint, is_double).is_some());
+        found
+    }
+
     /// Takes the registration over into the hub.
     pub fn manage(&'static self, epoll: c_int) -> bool {
         let (set, endpoint) = (self.set(), self.endpoint());
@@ -213,9 +227,13 @@ impl Member {
         let fd = self.fd.load(Ordering::Relaxed);
         // A one-shot registration that has fired in the kernel stays silent here; without /proc we could not know.
         if self.events.load(Ordering::Relaxed) & libc::EPOLLONESHOT as u32 != 0
-            && self.fresh.swap(0, Ordering::Relaxed) == 0
+            && self.fresh.load(Ordering::Relaxed) == 0
         {
-            let Some(spent) = fdinfo::is_spent(epoll, fd) else { return false };
+            // The kernel may tell of it just now, and would be known by its data.
+            if self.has_double() {
+                return false;
+            }
+            let Some(spent) = fdinfo::is_spent(epoll, fd, self.data.load(Ordering::Relaxed)) else { return false };
             self.spent.store(u32::from(spent), Ordering::Relaxed);
         }
         let token = self.token();
