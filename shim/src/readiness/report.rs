@@ -230,7 +230,14 @@ impl Member {
         let fresh = !self.is_edge_triggered()
             || self.edges.load(Ordering::Relaxed) != 0
             || link.consumer().peer_tail() != self.seen_tail.load(Ordering::Relaxed);
-        self.spent.load(Ordering::Relaxed) != 0 || !(fresh && levels::glance(endpoint, link))
+        // In the ring there is always room.
+        let room = match self.is_edge_triggered() {
+            true => self.edges.load(Ordering::Relaxed),
+            false if link.producer().carrier() == Carrier::Ring && !link.is_recalled() => WRITABLE,
+            false => 0,
+        };
+        let room = room & self.events.load(Ordering::Relaxed) & WRITABLE != 0;
+        self.spent.load(Ordering::Relaxed) != 0 || !(room || (fresh && levels::glance(endpoint, link)))
     }
 
     /// Takes the announcement back. Under the lock.
