@@ -63,9 +63,9 @@ pub fn control(
         recall::detach_now(endpoint, Reason::Descriptors);
     } else if let Some(reason) = stays {
         recall::detach(endpoint, reason);
-    } else if in_ring(endpoint) {
-        // Linked meanwhile, by another thread: take the registration over now.
-        linked_in(endpoint, set, epoll);
+    } else if in_ring(endpoint) && linked_in(endpoint, set, epoll) == Some(false) {
+        // Linked meanwhile, by another thread, and the registration could not be taken over.
+        recall::detach_now(endpoint, Reason::Descriptors);
     }
     result
 }
@@ -207,23 +207,28 @@ pub fn linked(endpoint: &'static Endpoint) {
             return recall::detach(endpoint, Reason::EpollForeign);
         }
         let Some(epoll) = set.descriptor() else { return };
-        linked_in(endpoint, set, epoll);
-        if !member.is_managed() {
+        if linked_in(endpoint, set, epoll) != Some(true) {
             // No memory or no descriptor for it: TCP needs none.
             return recall::detach_now(endpoint, Reason::Descriptors);
         }
     }
 }
 
-fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) {
+/// Takes over an endpoint's registrations in one set; whether the shim serves them all now. `None`: see [`Set::locked`].
+fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) -> Option<bool> {
     set.locked(|| {
-        set::each(endpoint, |member| {
-            if core::ptr::eq(member.set(), set) && !member.is_managed() && member.manage(epoll) {
+        let fails = |member: &'static Member| {
+            if !core::ptr::eq(member.set(), set) || member.is_managed() {
+                return false;
+            }
+            let managed = member.manage(epoll);
+            if managed {
                 set.refire(member);
             }
-            false
-        });
-    });
+            !managed
+        };
+        set::each(endpoint, fails).is_none()
+    })
 }
 
 /// An endpoint has left the ring for good: its registrations go back to where the program made them.
