@@ -23,14 +23,14 @@ pub fn wait(
     timeout: Option<u64>,
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
-    let mut look = set.locked(|| set.look(epoll, events));
+    let Some(mut found) = set.locked(|| set.look(epoll, events)) else {
+        return in_handler(set, epoll, events, timeout, mask);
+    };
     // What is not let go is not told of, whatever else is ready.
-    if set.release_recalled() && look == Some(0) {
-        look = set.locked(|| set.look(epoll, events));
+    if set.release_recalled() && found == 0 {
+        found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
     }
-    if let Some(found) = look
-        && (found > 0 || (timeout == Some(0) && mask.is_none()))
-    {
+    if found > 0 || (timeout == Some(0) && mask.is_none()) {
         set.leave_to_sleepers();
         return Ok(found);
     }
@@ -40,6 +40,30 @@ pub fn wait(
     let result = wait_blocked(set, epoll, events, deadline, mask);
     kernel::restore_signals(former);
     result
+}
+
+/// In a signal handler of the thread that is at the set's lists: what the kernel tells. The hub's news keep; a wait that they
+/// end is one that a signal has ended.
+#[cold]
+fn in_handler(
+    set: &'static Set,
+    epoll: c_int,
+    events: &mut [libc::epoll_event],
+    timeout: Option<u64>,
+    mask: Option<u64>,
+) -> Result<usize, Errno> {
+    let left = timeout.map(kernel::timespec);
+    let former = kernel::block_signals();
+    let told = real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask.unwrap_or(former)));
+    kernel::restore_signals(former);
+    let told = told?;
+    let mut kept = set.strip(events, told);
+    if kept == 0 && told == events.len() {
+        // The hub's event took the only place.
+        let told = kernel::epoll_harvest(epoll, events)?;
+        kept = set.strip(events, told);
+    }
+    if kept == 0 && told > 0 && timeout != Some(0) { Err(Errno(libc::EINTR)) } else { Ok(kept) }
 }
 
 /// With every signal blocked; `mask` is the one to sleep with.
@@ -80,13 +104,19 @@ fn wait_blocked(
                 let taken_over = set.taken_over();
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
-                    real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask))
+                    real::cancellable(|| match set.is_closed() {
+                        false => kernel::epoll_wait(epoll, events, left.as_ref(), mask),
+                        true => set.wait_for_hub(left.as_ref(), mask),
+                    })
                 });
                 asleep.until_now();
                 set.leave();
                 slept.map(|count| {
                     set.locked(|| {
                         set.disarm_all();
+                        if set.is_closed() {
+                            set.harvest();
+                        }
                         let kept = set.without_token(events, count);
                         let kept = set.without_second_shots(events, kept, taken_over);
                         if kept > 0 && set.taken_over() != taken_over {
@@ -128,6 +158,13 @@ impl Set {
             });
         }
         any
+    }
+
+    /// The wait in a closed set, whose number may be another's: its members are in the hub all the same.
+    #[cold]
+    fn wait_for_hub(&self, timeout: Option<&libc::timespec>, mask: u64) -> Result<usize, Errno> {
+        let fd = self.hub.load(Ordering::SeqCst);
+        kernel::ppoll(&mut [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }], timeout, &raw const mask).map(|_| 0)
     }
 
     /// One look at everything. Under the lock.
@@ -188,6 +225,6 @@ fn spin(set: &'static Set, epoll: c_int, deadline: Option<u64>, mask: u64) -> bo
     wait::spin_masked(peer_cpu, deadline, mask, || {
         looks.set(looks.get().wrapping_add(1));
         set.locked(|| set.glance()).unwrap_or(false)
-            || (looks.get().is_multiple_of(64) && kernel::poll_now(epoll, libc::POLLIN) != 0)
+            || (looks.get().is_multiple_of(64) && !set.is_closed() && kernel::poll_now(epoll, libc::POLLIN) != 0)
     })
 }

@@ -23,7 +23,7 @@ impl Set {
             let count = self.without_token(events, count);
             self.without_second_shots(events, count, before)
         })
-        .unwrap_or(count)
+        .unwrap_or_else(|| self.strip(events, count))
     }
 
     /// One-shot registrations that fired in the kernel and were taken over before that was told. Who took them over could
@@ -166,6 +166,11 @@ impl Set {
         if events.is_empty() {
             return 0;
         }
+        if self.is_closed() {
+            // Its number may be another's.
+            self.harvest();
+            return 0;
+        }
         self.asked_ns.store(now, Ordering::Relaxed);
         let reported = kernel::epoll_harvest(epoll, events).unwrap_or(0);
         let mut count = self.without_token(events, reported);
@@ -183,13 +188,19 @@ impl Set {
 
     /// Removes the hub's event, harvesting the hub when it was there, and those of registrations that had fired before.
     pub(super) fn without_token(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
+        let left = self.strip(events, count);
+        if left < count {
+            self.harvest();
+        }
+        left
+    }
+
+    /// The same without a look into the hub.
+    pub(super) fn strip(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
         let mut left = count;
         while let Some(found) = events.iter().take(left).position(|event| event.u64 == self.token()) {
             events.copy_within(found + 1..left, found);
             left -= 1;
-        }
-        if left < count {
-            self.harvest();
         }
         left
     }

@@ -285,6 +285,11 @@ impl Set {
         }
     }
 
+    /// Whether it has no descriptor any more, and those who wait in it no number.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst) != 0
+    }
+
     /// The end of a closed set, unless there is a sleeper left to do this: to be called after a wait, when its outcome is
     /// known.
     pub fn take_apart(&'static self) {
