@@ -98,8 +98,8 @@ unsafe fn epoll_with(
     set.enter();
     let count = held::during(Obligation::Sleeper(set), real);
     set.leave();
-    let moved = count > 0 && set.has_hub();
-    // A member has moved while we slept: the hub's event is not the program's.
+    // A member has moved while we slept, or a parent's, whose hub we do not know: its event is not the program's.
+    let moved = count > 0 && (set.has_hub() || set.is_inherited());
     let kept = if moved { set.filter(found, count as usize, taken_over) as c_int } else { count };
     if moved && kept == 0 {
         let left = deadline.map_or(timeout, |deadline| Some(deadline.saturating_sub(kernel::now_ns())));

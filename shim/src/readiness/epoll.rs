@@ -322,13 +322,16 @@ impl Set {
 
     /// Whether its members must stay on TCP.
     pub fn is_foreign(&self) -> bool {
-        self.foreign.load(Ordering::SeqCst) != 0
+        self.foreign.load(Ordering::SeqCst) != 0 || self.is_shared()
     }
 
-    /// To be called before any use: a forked child's use of its parent's set makes it a foreign one.
+    /// To be called before any use: a forked child's use of its parent's set makes it a foreign one, to both.
     #[inline]
     pub fn used(&'static self) {
-        if self.inherited.load(Ordering::Relaxed) != 0 {
+        if self.is_inherited() {
+            self.share();
+        }
+        if self.is_shared() {
             estrange(self);
         }
     }

@@ -75,6 +75,7 @@ fn wait_blocked(
     mask: u64,
 ) -> Result<usize, Errno> {
     loop {
+        set.used();
         set.release_recalled();
         if spin(set, epoll, deadline, mask) {
             let found = set.locked(|| set.look(epoll, events)).unwrap_or(0);
@@ -131,7 +132,12 @@ fn wait_blocked(
             }
         };
         match result {
-            Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {}
+            Ok(0) if deadline.is_none_or(|deadline| kernel::now_ns() < deadline) => {
+                if set.is_inherited() {
+                    // What is left to the parent is still there.
+                    kernel::poll_for(-1, 0, 1);
+                }
+            }
             result => {
                 set.leave_to_sleepers();
                 set.take_apart();

@@ -132,6 +132,9 @@ impl Set {
 
     /// Takes the hub's events: their members are looked at from now on. Under the lock.
     pub(super) fn harvest(&self) {
+        if self.is_left_to_parent() {
+            return;
+        }
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
         loop {
             let count = kernel::epoll_harvest(self.hub.load(Ordering::Relaxed), &mut events).unwrap_or(0);

@@ -95,11 +95,16 @@ pub struct Set {
     pub(crate) sleepers: AtomicU32,
     /// 1 once its last descriptor is closed, 2 once it is taken apart: those who wait in it still hear of its members.
     closed: AtomicU32,
+    /// Shared with the processes that have the set by fork, and what it says while one of them alone uses the set.
+    tie: AtomicPtr<Tie>,
+    alone: AtomicU32,
     /// 1 in a forked child: the kernel's sets are the parent's too, and their registrations the parent's to change.
     pub(crate) inherited: AtomicU32,
     /// 1 once it is watched as a descriptor itself (by another set, by poll) or used by a second process: then nobody may
     /// wait in user space for its members, and none of them moves.
     pub(crate) foreign: AtomicU32,
+    /// When a forked child first left the hub's events to its parent, CLOCK_MONOTONIC ns.
+    left_ns: AtomicU64,
     /// 1 while a member may have been recalled by another holder, or is to leave the ring now.
     pub(crate) recalled: AtomicU32,
     /// When the kernel last had something to tell, CLOCK_MONOTONIC ns.
@@ -116,6 +121,24 @@ impl Slot for Set {
     }
 }
 
+/// How many processes use a set: in memory that fork does not copy.
+#[repr(C)]
+struct Tie {
+    next_free: AtomicPtr<Tie>,
+    /// Even while one does. Another value for each set that has had this place.
+    uses: AtomicU32,
+}
+
+impl Slot for Tie {
+    fn next_free(&self) -> &AtomicPtr<Self> {
+        &self.next_free
+    }
+}
+
+/// How long a forked child leaves the hub's events to its parent, in ns: who waits there is woken by them and takes them.
+const LEFT_TO_PARENT: u64 = 100_000_000;
+
+static TIES: Slab<Tie> = Slab::new(true);
 static MEMBERS: Slab<Member> = Slab::new(false);
 static SETS: Slab<Set> = Slab::new(false);
 
@@ -262,7 +285,16 @@ impl Member {
 impl Set {
     /// A set with one descriptor.
     pub fn found() -> Option<&'static Self> {
-        let set = SETS.take()?;
+        let tie = TIES.take()?;
+        let Some(set) = SETS.take() else {
+            TIES.give(tie);
+            return None;
+        };
+        // A child of the former set's process finds its own value gone.
+        let alone = (tie.uses.load(Ordering::Relaxed) | 1).wrapping_add(1);
+        tie.uses.store(alone, Ordering::SeqCst);
+        set.alone.store(alone, Ordering::Relaxed);
+        set.tie.store(core::ptr::from_ref(tie).cast_mut(), Ordering::Relaxed);
         set.refs.store(1, Ordering::Relaxed);
         set.hub.store(-1, Ordering::Relaxed);
         set.managed.store(0, Ordering::Relaxed);
@@ -271,6 +303,37 @@ impl Set {
             word.store(0, Ordering::Relaxed);
         }
         Some(set)
+    }
+
+    fn tie(&self) -> &'static Tie {
+        // SAFETY: set when the set was made; ties live in memory that keeps its type.
+        unsafe { &*self.tie.load(Ordering::Relaxed) }
+    }
+
+    /// Whether this process has it by fork.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a forked child has used it.
+    pub fn is_shared(&self) -> bool {
+        self.tie().uses.load(Ordering::SeqCst) != self.alone.load(Ordering::Relaxed)
+    }
+
+    /// A forked child uses it.
+    pub fn share(&self) {
+        let alone = self.alone.load(Ordering::Relaxed);
+        let _ = self.tie().uses.compare_exchange(alone, alone.wrapping_add(1), Ordering::SeqCst, Ordering::Relaxed);
+    }
+
+    /// Whether the hub's events are another process's: a forked child's parent may be asleep in the set, and is woken by them.
+    pub fn is_left_to_parent(&self) -> bool {
+        if !self.is_inherited() {
+            return false;
+        }
+        let now = kernel::now_ns();
+        let since = self.left_ns.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(now);
+        now.wrapping_sub(since) < LEFT_TO_PARENT
     }
 
     pub fn add_ref(&self) {
@@ -305,6 +368,9 @@ impl Set {
         let hub = self.hub.swap(-1, Ordering::SeqCst);
         if hub >= 0 {
             descriptor::close_own(hub);
+        }
+        if !self.is_inherited() {
+            TIES.give(self.tie());
         }
         SETS.give(self);
     }
@@ -593,6 +659,7 @@ pub fn after_fork() {
     descriptor::for_each(|_, entry| {
         if let descriptor::Entry::Set(set) = entry {
             set.inherited.store(1, Ordering::Relaxed);
+            set.left_ns.store(0, Ordering::Relaxed);
             set.sleepers.store(0, Ordering::Relaxed);
             // A thread that is not here may have been at the list.
             set.lock.reset();
@@ -611,4 +678,5 @@ pub fn after_fork() {
     });
     MEMBERS.after_fork();
     SETS.after_fork();
+    TIES.after_fork();
 }
