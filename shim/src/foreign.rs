@@ -49,7 +49,7 @@ pub fn after_fork() {
 }
 
 /// Whether a look that began after `moment` has found nothing; looks, unless the last one was too short a time ago. All
-/// endpoints leave the ring when something is found; for a caller under a lock that is to be done later, see [`is_found`].
+/// endpoints leave the ring when something is found; for a caller under a lock that is to be done later, see [`take_found`].
 pub fn is_absent_since(moment: u64) -> bool {
     let began = BEGAN.load(Ordering::Relaxed);
     if began > moment {
@@ -62,10 +62,10 @@ pub fn is_absent_since(moment: u64) -> bool {
     let done = DONE.load(Ordering::SeqCst);
     if let Some(reason) = look() {
         if UNDERWAY.load(Ordering::SeqCst) == 0 && DONE.load(Ordering::SeqCst) == done {
-            let locked = thread::current().roles.get() != 0;
-            FOUND.store(u32::from(locked), Ordering::Relaxed);
-            if !locked {
+            if thread::current().roles.get() == 0 {
                 stream::leave_all(reason);
+            } else {
+                FOUND.store(1, Ordering::Relaxed);
             }
         }
         // Else it may be a set of our own in the middle of something: the next call looks again.
@@ -76,9 +76,9 @@ pub fn is_absent_since(moment: u64) -> bool {
     true
 }
 
-/// Whether something was found under a lock: who holds none is to look again.
-pub fn is_found() -> bool {
-    FOUND.load(Ordering::Relaxed) != 0
+/// Whether something was found under a lock, told once: who holds none is to look again.
+pub fn take_found() -> bool {
+    FOUND.load(Ordering::Relaxed) != 0 && FOUND.swap(0, Ordering::Relaxed) != 0
 }
 
 /// Looks for what this is about.

@@ -193,6 +193,7 @@ impl Set {
     pub(super) fn without_token(&self, events: &mut [libc::epoll_event], count: usize) -> usize {
         let left = self.strip(events, count);
         if left < count {
+            self.hub_has_told();
             self.harvest();
         }
         left
@@ -302,7 +303,7 @@ impl Member {
         if self.spent.load(Ordering::Relaxed) != 0 {
             return 0;
         }
-        if readiness == Ready::NotYet && !endpoint.is_ready(link) && foreign::is_found() {
+        if readiness == Ready::NotYet && !endpoint.is_ready(link) && foreign::take_found() {
             self.set().recalled.store(1, Ordering::Relaxed);
         }
         if !levels::glance(endpoint, link) && wanted & WRITABLE == 0 {

@@ -328,12 +328,15 @@ impl Set {
 
     /// Whether the hub's events are another process's: a forked child's parent may be asleep in the set, and is woken by them.
     pub fn is_left_to_parent(&self) -> bool {
-        if !self.is_inherited() {
-            return false;
+        let since = || self.left_ns.load(Ordering::Relaxed);
+        self.is_inherited() && (since() == 0 || kernel::now_ns().wrapping_sub(since()) < LEFT_TO_PARENT)
+    }
+
+    /// The hub has something. From the first time on, a parent that does not take it does not wait for it.
+    pub fn hub_has_told(&self) {
+        if self.is_inherited() {
+            let _ = self.left_ns.compare_exchange(0, kernel::now_ns(), Ordering::Relaxed, Ordering::Relaxed);
         }
-        let now = kernel::now_ns();
-        let since = self.left_ns.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(now);
-        now.wrapping_sub(since) < LEFT_TO_PARENT
     }
 
     pub fn add_ref(&self) {
