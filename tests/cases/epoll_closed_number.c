@@ -4,17 +4,15 @@
 static char in[100];
 static int set;
 static _Atomic pid_t tid;
+static int told, error;
+static struct epoll_event event;
 
 static void *waits(void *unused)
 {
 	(void)unused;
-	struct epoll_event event;
 	tid = gettid();
-	int n = epoll_wait(set, &event, 1, 600);
-	if (n < 0)
-		say("waiter: %s", errno_name(errno));
-	else
-		say("waiter: %d, data %lu", n, n ? (unsigned long)event.data.u64 : 0);
+	told = epoll_wait(set, &event, 1, 600);
+	error = errno;
 	return NULL;
 }
 
@@ -49,6 +47,10 @@ static void one(bool reused)
 		meet();
 	}
 	pthread_join(waiter, NULL);
+	if (told < 0)
+		say("waiter: %s", errno_name(error));
+	else
+		say("waiter: %d, data %lu", told, told ? (unsigned long)event.data.u64 : 0);
 	settle_readable(fd, 4);
 	MUST(recv(fd, in, 100, 0));
 	meet();
