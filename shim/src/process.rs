@@ -91,26 +91,32 @@ pub fn exit() {
 
 /// The thread that forks: one after the other, so that each child knows which of its endpoints were counted for it.
 static FORKING: AtomicU32 = AtomicU32::new(0);
-/// 1 once it is about to, and how many threads are at what no child is to find half done. Neither waits for the other for long:
+/// 1 once it is about to, and how many threads are at what no child is to find half done. Neither waits for the other for ever:
 /// who was to come may have left by a jump.
 static IMMINENT: AtomicU32 = AtomicU32::new(0);
 static UNDISTURBED: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `work`, which does not sleep, while no other thread forks.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let thread = thread::current();
+    if thread.undisturbed.get() || FORKING.load(Ordering::SeqCst) == thread.tid() {
+        return work();
+    }
     let begun = wait_for(|| {
         UNDISTURBED.fetch_add(1, Ordering::SeqCst);
-        if IMMINENT.load(Ordering::SeqCst) == 0 || FORKING.load(Ordering::SeqCst) == thread::current().tid() {
-            return true;
+        let may = IMMINENT.load(Ordering::SeqCst) == 0;
+        if !may {
+            done_undisturbed();
         }
-        done_undisturbed();
-        false
+        may
     });
     if !begun {
         IMMINENT.store(0, Ordering::SeqCst);
         UNDISTURBED.fetch_add(1, Ordering::SeqCst);
     }
+    thread.undisturbed.set(true);
     let result = work();
+    thread.undisturbed.set(false);
     done_undisturbed();
     result
 }
@@ -122,13 +128,15 @@ fn done_undisturbed() {
 }
 
 fn wait_for(mut done: impl FnMut() -> bool) -> bool {
-    for _ in 0..20_000 {
-        if done() {
-            return true;
+    const LIMIT: u64 = 1_000_000_000;
+    let begun = kernel::now_ns();
+    while !done() {
+        if kernel::now_ns() - begun > LIMIT {
+            return false;
         }
         kernel::yield_now();
     }
-    false
+    true
 }
 
 /// Every endpoint gets one more holder before the child exists, so that none is moved in between.
@@ -148,7 +156,9 @@ pub unsafe extern "C" fn before_fork() {
             endpoint.raise();
         });
         IMMINENT.store(1, Ordering::SeqCst);
-        if !wait_for(|| UNDISTURBED.load(Ordering::SeqCst) == 0) {
+        // In a signal handler of its own the thread may be at it itself.
+        let own = u32::from(thread::current().undisturbed.get());
+        if !wait_for(|| UNDISTURBED.load(Ordering::SeqCst) <= own) {
             UNDISTURBED.store(0, Ordering::SeqCst);
         }
     }

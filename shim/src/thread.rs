@@ -27,6 +27,8 @@ pub struct Thread {
     pub call: Cell<*const Call>,
     /// Whether what it kept for its calls has been given back: it ends.
     pub ending: Cell<bool>,
+    /// Whether no other thread may fork now, see `process::undisturbed`.
+    pub undisturbed: Cell<bool>,
     /// The copy of a descriptor that it works with, plus one; 0: none. See `Endpoint::with_descriptor`.
     pub copy: Cell<c_int>,
 }
