@@ -125,8 +125,8 @@ const LIST: &[Mutation] = &[
     plant(
         "timeout-ignored",
         "shim/src/receiver/patience.rs",
-        "self.deadline = Some(kernel::now_ns() + ns);",
-        "let _ = ns;",
+        "self.deadline = Some(kernel::now_ns().saturating_add(wait::ns(timeout)));",
+        "let _ = timeout;",
     ),
     plant(
         "nonblock-of-another",
