@@ -122,7 +122,7 @@ pub struct Endpoint {
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
     pub looked_ns: AtomicU64,
     /// Not 0 while TCP may show something that readiness calls must ask the kernel for.
-    pub tcp_hint: AtomicU8,
+    pub tcp_hint: AtomicU64,
     /// The peer's marks that readiness calls have seen.
     pub marks: AtomicU32,
     /// 1 while the family has this process by its number.
@@ -363,6 +363,13 @@ impl Endpoint {
     /// Whether no other process holds it.
     pub fn is_alone(&self) -> bool {
         self.family().has_one_holder(&mut Census::new())
+    }
+
+    /// TCP may show something: whoever looks for readiness is to ask the kernel.
+    pub fn hint(&self) {
+        // Release: its partner is the look that asks (`levels`). Another value each time, so that such a look takes down none that
+        // came after its question.
+        self.tcp_hint.fetch_add(1, Ordering::Release);
     }
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.

@@ -231,7 +231,7 @@ impl Endpoint {
             let wake = link.mark_end();
             self.deliver(link, wake);
         }
-        self.tcp_hint.store(1, Ordering::Relaxed);
+        self.hint();
         self.wake_own(link);
     }
 

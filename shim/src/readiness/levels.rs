@@ -22,9 +22,10 @@ const ENDING: u32 = READABLE | ALWAYS | libc::EPOLLRDHUP as u32;
 /// Whether there is anything beside TCP to look at.
 #[inline]
 pub fn glance(endpoint: &'static Endpoint, link: &Link) -> bool {
-    endpoint.tcp_hint.load(Ordering::Relaxed) != 0
+    // Acquire: whoever has noted the marks has hinted before (`levels`).
+    link.peer_marks() != endpoint.marks.load(Ordering::Acquire)
+        || endpoint.tcp_hint.load(Ordering::Relaxed) != 0
         || link.consumer().glance_for(endpoint.low_water(link))
-        || link.peer_marks() != endpoint.marks.load(Ordering::Relaxed)
 }
 
 /// The ready bits, of those in `wanted` and those that are always reported.
@@ -34,8 +35,10 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         ready |= READABLE;
     }
     let marks = link.peer_marks();
-    if marks != endpoint.marks.swap(marks, Ordering::Relaxed) {
-        endpoint.tcp_hint.store(1, Ordering::Relaxed);
+    if marks != endpoint.marks.load(Ordering::Relaxed) {
+        // First the hint: another set's look is to find the one or the other. Release: its partner is `glance`.
+        endpoint.hint();
+        endpoint.marks.store(marks, Ordering::Release);
     }
     if link.is_recalled() && !recall::answer(endpoint, fd, link).unwrap_or(true) {
         endpoint.marks.store(0, Ordering::Relaxed);
@@ -47,10 +50,10 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         ready |= WRITABLE;
     }
     has_void(endpoint, link, fd);
-    if endpoint.tcp_hint.load(Ordering::Relaxed) != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
+    // Acquire: what was hinted at, in whichever thread, is there when the kernel is asked (`hint`).
+    let hint = endpoint.tcp_hint.load(Ordering::Acquire);
+    if hint != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
-        // Taken down before the question, so that what comes after it is not missed.
-        endpoint.tcp_hint.store(0, Ordering::SeqCst);
         let socket = endpoint.descriptor(fd);
         let mut shown = whole(link, socket, ask, kernel::poll_now(socket, ask)) as u16 as u32;
         endpoint.ending.store(u8::from(shown & ENDING != 0), Ordering::Relaxed);
@@ -60,7 +63,10 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         }
         if shown & !WRITABLE != 0 || marks & MARK_END != 0 {
             // Also between the mark and the FIN, which comes after it.
-            endpoint.tcp_hint.store(1, Ordering::Relaxed);
+            endpoint.hint();
+        } else {
+            // Only now: another set's look is to ask, too, meanwhile. And not what was hinted at since.
+            let _ = endpoint.tcp_hint.compare_exchange(hint, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         if endpoint.family().has_error() {
             // Taken from the kernel, which does not show it any more.
@@ -134,7 +140,7 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
             ),
             Ok(Look::Crossing { turn }) => {
                 endpoint.follow(link, turn);
-                endpoint.tcp_hint.store(1, Ordering::Relaxed);
+                endpoint.hint();
                 None
             }
             Ok(Look::Tcp { until: None, .. }) => Some(false),
@@ -146,7 +152,7 @@ pub fn has_bytes(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
                     }
                     // TCP's own bytes come first; the kernel tells of them, where it need not know of those behind them.
                     consumed => {
-                        endpoint.tcp_hint.store(1, Ordering::Relaxed);
+                        endpoint.hint();
                         let first = until.saturating_sub(consumed.unwrap_or(until));
                         Some(least > 1 && first + u64::from(link.consumer().unread()) >= u64::from(least))
                     }

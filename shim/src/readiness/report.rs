@@ -143,7 +143,7 @@ impl Set {
                 let Some(member) = Member::of_event(data) else { continue };
                 if data & set::BELL == 0 {
                     // Also for a dormant one: it will not be told again.
-                    member.endpoint().tcp_hint.store(1, Ordering::SeqCst);
+                    member.endpoint().hint();
                     if member.is_live() {
                         member.edges.fetch_or(member.news(bits), Ordering::Relaxed);
                         self.heat(member);

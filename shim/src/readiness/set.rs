@@ -215,7 +215,7 @@ impl Member {
     fn ask_first(&self) {
         let events = self.events.load(Ordering::Relaxed);
         if events & WRITABLE != 0 && events & (libc::EPOLLONESHOT | libc::EPOLLET) as u32 != 0 {
-            self.endpoint().tcp_hint.store(1, Ordering::SeqCst);
+            self.endpoint().hint();
         }
     }
 
