@@ -167,12 +167,13 @@ pub fn withdraw(endpoint: &Endpoint) {
     notice(Kind::Withdraw, endpoint, Reason::None);
 }
 
-/// This forked process also holds the endpoint, and wants to be waited for when it dies.
-pub fn adopt(endpoint: &Endpoint) {
-    locked(|| {
+/// This forked process also holds the endpoint, and wants to be waited for when it dies. `false`: not said.
+pub fn adopt(endpoint: &Endpoint) -> bool {
+    let said = locked(|| {
         let socket = connection()?;
         send(socket, bytemuck::bytes_of(&notice_of(Kind::Adopt, endpoint, Reason::None)), &[]).ok()
     });
+    said.is_some()
 }
 
 /// What is not said now the broker learns when the process ends.

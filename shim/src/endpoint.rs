@@ -374,8 +374,11 @@ impl Endpoint {
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.
     pub fn adopt(&self) {
-        if self.inherited.load(Ordering::Relaxed) != 0 && self.inherited.swap(0, Ordering::Relaxed) != 0 {
-            broker::adopt(self);
+        if self.inherited.load(Ordering::Relaxed) != 0
+            && self.inherited.swap(0, Ordering::Relaxed) != 0
+            && !broker::adopt(self)
+        {
+            self.inherited.store(1, Ordering::Relaxed);
         }
     }
 

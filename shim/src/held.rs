@@ -8,6 +8,7 @@ use crate::readiness::set::Set;
 use crate::{descriptor, foreign, kernel, real, roles, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
+use slipstream_ring::gate::Gate;
 
 /// Something that must be given back.
 #[derive(Clone, Copy)]
@@ -50,16 +51,24 @@ impl Obligation {
         }
     }
 
-    /// Counts it once more, for a forked child; but for the pin of the call around.
+    /// Calls `work` for the gate that it has a place behind.
+    fn with_gate(&self, work: fn(&Gate)) {
+        match *self {
+            Self::Reader(_, endpoint) | Self::CallReader(endpoint) => work(&endpoint.family().readers),
+            Self::CallWriter(endpoint) => work(&endpoint.family().writers),
+            Self::Many(first, len) => {
+                // SAFETY: `apart` has written so many there.
+                let all = unsafe { core::slice::from_raw_parts(first, len as usize) };
+                all.iter().for_each(|obligation| obligation.with_gate(work));
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts it once more, for a forked child; but for gates, and the pin of the call around.
     fn count_again(&self) {
         match *self {
-            Self::Pin(_, endpoint) => _ = endpoint.pin(),
-            Self::Reader(_, endpoint) => {
-                endpoint.family().readers.force();
-                let _ = endpoint.pin();
-            }
-            Self::CallReader(endpoint) => endpoint.family().readers.force(),
-            Self::CallWriter(endpoint) => endpoint.family().writers.force(),
+            Self::Pin(_, endpoint) | Self::Reader(_, endpoint) => _ = endpoint.pin(),
             Self::Sleeper(set) => set.enter(),
             Self::Renaming => foreign::renames(),
             Self::Many(first, len) => {
@@ -67,7 +76,7 @@ impl Obligation {
                 let all = unsafe { core::slice::from_raw_parts(first, len as usize) };
                 all.iter().for_each(Self::count_again);
             }
-            Self::Nothing | Self::Frame(_) | Self::Call(_) | Self::Hub(_) | Self::Copy(_) | Self::Changing(_) => {}
+            _ => {}
         }
     }
 
@@ -113,6 +122,17 @@ pub fn after_fork() {
         at = call.outer;
     }
     held(thread).iter().for_each(Obligation::count_again);
+    enter_gates();
+}
+
+/// The calling thread's process comes to its end inside calls: other processes do not wait for it at their connections' gates.
+pub fn leave_gates() {
+    held(thread::current()).iter().for_each(|obligation| obligation.with_gate(Gate::leave));
+}
+
+/// It does not, or is a forked one.
+pub fn enter_gates() {
+    held(thread::current()).iter().for_each(|obligation| obligation.with_gate(Gate::force));
 }
 
 /// Room for this many per thread; pages are taken as they are used.

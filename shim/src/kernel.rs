@@ -52,12 +52,7 @@ pub fn yield_now() {
 }
 
 pub fn close(fd: c_int) {
-    let _ = try_close(fd);
-}
-
-/// With what the kernel says of it.
-pub fn try_close(fd: c_int) -> Result<usize> {
-    call!(close, fd)
+    let _ = call!(close, fd);
 }
 
 pub fn shutdown(fd: c_int) {

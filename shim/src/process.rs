@@ -2,7 +2,7 @@
 //! borrows its memory.
 
 use crate::kin::{self, Census};
-use crate::{broker, descriptor, hub, kernel, thread};
+use crate::{broker, descriptor, held, hub, kernel, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -86,6 +86,7 @@ pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
         let mut census = Census::new();
         descriptor::for_each_pinned(|endpoint| endpoint.exit(&mut census));
+        held::leave_gates();
     }
 }
 

@@ -65,6 +65,7 @@ macro_rules! real {
 
 static SINGLE_THREADED: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 static SET_CANCEL_TYPE: AtomicUsize = AtomicUsize::new(0);
+static SET_CANCEL_STATE: AtomicUsize = AtomicUsize::new(0);
 static TEST_CANCEL: AtomicUsize = AtomicUsize::new(0);
 
 /// Finds what is found once.
@@ -72,6 +73,7 @@ pub fn init() {
     SINGLE_THREADED.store(next(c"__libc_single_threaded").cast(), Ordering::Relaxed);
     TEST_CANCEL.store(next(c"pthread_testcancel") as usize, Ordering::Relaxed);
     SET_CANCEL_TYPE.store(next(c"pthread_setcanceltype") as usize, Ordering::Relaxed);
+    SET_CANCEL_STATE.store(next(c"pthread_setcancelstate") as usize, Ordering::Relaxed);
 }
 
 /// Whether libc knows that the process has one thread. Signal handlers may still interrupt it.
@@ -88,16 +90,29 @@ const CANCEL_ASYNCHRONOUS: c_int = 1;
 /// Lets a cancellation strike at any instruction (1) or not (0); the former type. No destructor may be alive and no role
 /// held while it is 1.
 fn set_cancel_type(kind: c_int) -> c_int {
-    let address = SET_CANCEL_TYPE.load(Ordering::Relaxed);
+    set(&SET_CANCEL_TYPE, kind)
+}
+
+fn set(function: &AtomicUsize, value: c_int) -> c_int {
+    let address = function.load(Ordering::Relaxed);
     let mut former = 0;
     if address != 0 {
-        // SAFETY: pthread_setcanceltype of this process' libc, which has this signature.
+        // SAFETY: pthread_setcanceltype or pthread_setcancelstate of this process' libc, which have this signature.
         unsafe {
             let function: unsafe extern "C" fn(c_int, *mut c_int) -> c_int = core::mem::transmute(address);
-            function(kind, &raw mut former);
+            function(value, &raw mut former);
         }
     }
     former
+}
+
+/// Runs `call`, a cancellation point otherwise, so that no cancellation strikes in it.
+pub fn uncancelled<T>(call: impl FnOnce() -> T) -> T {
+    const DISABLE: c_int = 1;
+    let former = set(&SET_CANCEL_STATE, DISABLE);
+    let result = call();
+    set(&SET_CANCEL_STATE, former);
+    result
 }
 
 /// Where libc's rseq area lies relative to the thread pointer, if it registers one (glibc from 2.35 on).

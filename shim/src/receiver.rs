@@ -440,7 +440,12 @@ fn in_empty_ring(
             // A writer that the shim cannot see. The ring is empty, so these bytes come next; the endpoint stays on TCP.
             endpoint.retire(Reason::Unseen);
             match pieces.receive(fd, usize::MAX, request.flags | libc::MSG_DONTWAIT) {
-                Ok(n) => Step::Took(n, false),
+                Ok(n) => {
+                    if request.flags & libc::MSG_PEEK == 0 {
+                        link.consumer().note_taken(link.consumer().taken() + n as u64);
+                    }
+                    Step::Took(n, false)
+                }
                 Err(FULL) => Step::Untaken(FULL),
                 Err(errno) => Step::Failed(errno),
             }

@@ -118,8 +118,11 @@ fn may_spin(peer_cpu: Option<u32>) -> bool {
 /// Spins until `found`, for at most as long as a wake costs, in a call that does not wait: what handlers run behind it changes
 /// nothing.
 pub fn spin(link: &Link, found: impl Fn() -> bool) -> bool {
+    if budget() == 0 || !may_spin(link.peer_cpu()) {
+        return false;
+    }
     let mask = kernel::block_foreign_signals();
-    let success = spin_masked(link.peer_cpu(), None, mask, found);
+    let success = spin_while_masked(None, mask, found);
     deliver(mask, false);
     success
 }
@@ -134,9 +137,10 @@ fn budget() -> u64 {
 
 /// The same with signals blocked already, and not past `deadline`; it ends when one of those that `mask` lets through is pending.
 pub fn spin_masked(peer_cpu: Option<u32>, deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
-    if budget() == 0 || !may_spin(peer_cpu) {
-        return false;
-    }
+    budget() > 0 && may_spin(peer_cpu) && spin_while_masked(deadline, mask, found)
+}
+
+fn spin_while_masked(deadline: Option<u64>, mask: u64, found: impl Fn() -> bool) -> bool {
     let start = kernel::now_ns();
     let end = deadline.map_or(start + budget(), |deadline| deadline.min(start + budget()));
     let (mut last, mut next_signal_look) = (start, start + 5_000);
@@ -188,10 +192,7 @@ pub fn deliver(mask: u64, strict: bool) -> Delivered {
         pending = leave_to_leader(pending);
     }
     let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
-    // It was stopped meanwhile; a signal that is blocked is there without a handler, too.
-    let continued = || (strict && has(libc::SIGCONT as u32)).then_some(Delivered::Interrupt);
-    let delivered =
-        (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict)).or_else(continued);
+    let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
     kernel::restore_signals(mask);
     delivered.unwrap_or(Delivered::Nothing)
 }

@@ -27,6 +27,7 @@ pub fn before_exec() {
             endpoint.before_closing_exec(&mut census);
         }
     });
+    held::leave_gates();
 }
 
 /// exec, by `real`, which returns when it has failed.
@@ -34,6 +35,7 @@ fn executing(real: impl FnOnce() -> c_int) -> c_int {
     before_exec();
     let result = real();
     if process::owns_tables() {
+        held::enter_gates();
         descriptor::for_each_pinned(Endpoint::keep_after_all);
     }
     result

@@ -21,9 +21,9 @@ hooks! {
             // A thread that has been cancelled ends before the close, or behind it.
             real::heed_cancel(|| descriptor::get(fd).is_some());
             let Some(ending) = descriptor::closing(fd) else { return real!(fn close(fd: c_int) -> c_int) };
-            let result = kernel::try_close(fd);
+            let result = real::uncancelled(|| real!(fn close(fd: c_int) -> c_int));
             ending.finish();
-            int(result)
+            result
         };
         if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
     }

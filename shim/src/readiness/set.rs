@@ -232,6 +232,8 @@ impl Member {
             core::ptr::eq(other.set(), self.set())
                 && !core::ptr::eq(other, self)
                 && other.is_managed()
+                && other.is_live()
+                && other.has_number()
                 && other.data.load(Ordering::Relaxed) == data
         };
         let mut found = false;

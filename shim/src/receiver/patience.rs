@@ -111,9 +111,13 @@ impl Patience {
         }
         link.set_cpu(thread::cpu());
         let deadline = self.deadline;
+        let again = self.mask.is_some();
         let bounds = Bounds { deadline, strict: strict || deadline.is_some(), mask: self.block() };
+        // From the second wait on, a signal that has come is not put off by what comes for the call.
+        let look =
+            |woken| if again && woken == Woken::Look { bounds.woken(Ok(woken), Delivered::Nothing) } else { Ok(woken) };
         if wait::spin_masked(link.peer_cpu(), deadline, bounds.mask, found) {
-            return Ok(Woken::Look);
+            return look(Woken::Look);
         }
         endpoint.adopt();
         let too_few = || {
@@ -132,7 +136,7 @@ impl Patience {
                 let mut woken = Woken::Tick;
                 if let Some(nap) = nap {
                     let until = deadline.unwrap_or(u64::MAX).min(kernel::now_ns() + nap);
-                    woken = wait::sleep(link, Sleep::Data, until, enough);
+                    woken = look(wait::sleep(link, Sleep::Data, until, enough))?;
                 }
                 // Nothing tells of room for what TCP did not take; nor of the rest, with a part of them in the ring, or taken.
                 let looks = link.is_recalled() || part_of_few || (least > 1 && link.consumer().glance());
