@@ -121,7 +121,7 @@ pub struct Endpoint {
     pub ending: AtomicU8,
     /// Since when the peer's end was last looked for, CLOCK_MONOTONIC ns.
     pub looked_ns: AtomicU64,
-    /// Not 0 while TCP may show something that readiness calls must ask the kernel for.
+    /// Odd while TCP may show something that readiness calls must ask the kernel for.
     pub tcp_hint: AtomicU64,
     /// The peer's marks that readiness calls have seen.
     pub marks: AtomicU32,
@@ -367,9 +367,15 @@ impl Endpoint {
 
     /// TCP may show something: whoever looks for readiness is to ask the kernel.
     pub fn hint(&self) {
-        // Release: its partner is the look that asks (`levels`). Another value each time, so that such a look takes down none that
+        // Release: its partner is the look that asks (`levels`). A value that never was, so that such a look takes down none that
         // came after its question.
-        self.tcp_hint.fetch_add(1, Ordering::Release);
+        let _ = self.tcp_hint.fetch_update(Ordering::Release, Ordering::Relaxed, |hint| Some((hint | 1) + 2));
+    }
+
+    /// Whether there is such a hint.
+    #[inline]
+    pub fn is_hinted(&self) -> bool {
+        self.tcp_hint.load(Ordering::Relaxed) & 1 != 0
     }
 
     /// Before a sleep: the broker is to wake the peer when this process dies, not only when its parent does.

@@ -7,7 +7,7 @@ use crate::hub::{self, Hub};
 use crate::readiness::set::Set;
 use crate::{descriptor, foreign, kernel, real, roles, thread};
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use slipstream_ring::gate::Gate;
 
 /// Something that must be given back.
@@ -123,6 +123,15 @@ pub fn after_fork() {
     }
     held(thread).iter().for_each(Obligation::count_again);
     enter_gates();
+    COUNTED_AGAIN.store(thread.held_count.get() > 0, Ordering::Relaxed);
+}
+
+/// Whether the process was forked by a signal handler, inside calls.
+static COUNTED_AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// The same: connections of the parent's would wait for this one's gates in vain, once another image takes its place.
+pub fn counted_again() -> bool {
+    COUNTED_AGAIN.load(Ordering::Relaxed)
 }
 
 /// The calling thread's process comes to its end inside calls: other processes do not wait for it at their connections' gates.

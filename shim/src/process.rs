@@ -85,8 +85,9 @@ unsafe extern "C" fn quick_exit(_: *mut c_void) {
 pub fn exit() {
     if owns_tables() && EXITING.swap(1, Ordering::SeqCst) == 0 {
         let mut census = Census::new();
-        descriptor::for_each_pinned(|endpoint| endpoint.exit(&mut census));
+        // First: the last holder's family is given back.
         held::leave_gates();
+        descriptor::for_each_pinned(|endpoint| endpoint.exit(&mut census));
     }
 }
 

@@ -27,15 +27,20 @@ pub fn before_exec() {
             endpoint.before_closing_exec(&mut census);
         }
     });
-    held::leave_gates();
 }
 
 /// exec, by `real`, which returns when it has failed.
 fn executing(real: impl FnOnce() -> c_int) -> c_int {
     before_exec();
+    let child_of_handler = process::owns_tables() && held::counted_again();
+    if child_of_handler {
+        held::leave_gates();
+    }
     let result = real();
-    if process::owns_tables() {
+    if child_of_handler {
         held::enter_gates();
+    }
+    if process::owns_tables() {
         descriptor::for_each_pinned(Endpoint::keep_after_all);
     }
     result

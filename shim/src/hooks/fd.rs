@@ -21,9 +21,11 @@ hooks! {
             // A thread that has been cancelled ends before the close, or behind it.
             real::heed_cancel(|| descriptor::get(fd).is_some());
             let Some(ending) = descriptor::closing(fd) else { return real!(fn close(fd: c_int) -> c_int) };
-            let result = real::uncancelled(|| real!(fn close(fd: c_int) -> c_int));
-            ending.finish();
-            result
+            real::uncancelled(|| {
+                let result = real!(fn close(fd: c_int) -> c_int);
+                ending.finish();
+                result
+            })
         };
         if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
     }

@@ -24,7 +24,7 @@ const ENDING: u32 = READABLE | ALWAYS | libc::EPOLLRDHUP as u32;
 pub fn glance(endpoint: &'static Endpoint, link: &Link) -> bool {
     // Acquire: whoever has noted the marks has hinted before (`levels`).
     link.peer_marks() != endpoint.marks.load(Ordering::Acquire)
-        || endpoint.tcp_hint.load(Ordering::Relaxed) != 0
+        || endpoint.is_hinted()
         || link.consumer().glance_for(endpoint.low_water(link))
 }
 
@@ -35,7 +35,8 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
         ready |= READABLE;
     }
     let marks = link.peer_marks();
-    if marks != endpoint.marks.load(Ordering::Relaxed) {
+    // Acquire: as in `glance`.
+    if marks != endpoint.marks.load(Ordering::Acquire) {
         // First the hint: another set's look is to find the one or the other. Release: its partner is `glance`.
         endpoint.hint();
         endpoint.marks.store(marks, Ordering::Release);
@@ -52,7 +53,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
     has_void(endpoint, link, fd);
     // Acquire: what was hinted at, in whichever thread, is there when the kernel is asked (`hint`).
     let hint = endpoint.tcp_hint.load(Ordering::Acquire);
-    if hint != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
+    if hint & 1 != 0 || (tx_on_tcp && wanted & WRITABLE != 0) {
         let ask = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI | libc::POLLRDNORM | libc::POLLOUT | libc::POLLWRNORM;
         let socket = endpoint.descriptor(fd);
         let mut shown = whole(link, socket, ask, kernel::poll_now(socket, ask)) as u16 as u32;
@@ -66,7 +67,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
             endpoint.hint();
         } else {
             // Only now: another set's look is to ask, too, meanwhile. And not what was hinted at since.
-            let _ = endpoint.tcp_hint.compare_exchange(hint, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = endpoint.tcp_hint.compare_exchange(hint, hint & !1, Ordering::Relaxed, Ordering::Relaxed);
         }
         if endpoint.family().has_error() {
             // Taken from the kernel, which does not show it any more.

@@ -310,7 +310,7 @@ impl Member {
             return 0;
         }
         let tail = link.consumer().peer_tail();
-        let asks = endpoint.tcp_hint.load(Ordering::Relaxed) != 0;
+        let asks = endpoint.is_hinted();
         let ready = levels::levels(endpoint, link, self.fd.load(Ordering::Relaxed), wanted);
         if self.is_edge_triggered() {
             let mut edges = self.edges.swap(0, Ordering::Relaxed);

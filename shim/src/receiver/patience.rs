@@ -113,11 +113,14 @@ impl Patience {
         let deadline = self.deadline;
         let again = self.mask.is_some();
         let bounds = Bounds { deadline, strict: strict || deadline.is_some(), mask: self.block() };
-        // From the second wait on, a signal that has come is not put off by what comes for the call.
-        let look =
-            |woken| if again && woken == Woken::Look { bounds.woken(Ok(woken), Delivered::Nothing) } else { Ok(woken) };
+        // A signal that has come is not put off by what comes for the call. But nobody knows which was first: a handler that lets it
+        // begin anew has run before the bytes.
+        let heeded = || match bounds.woken(Ok(Woken::Look), Delivered::Nothing) {
+            Ok(Woken::Few) => Ok(Woken::Look),
+            woken => woken,
+        };
         if wait::spin_masked(link.peer_cpu(), deadline, bounds.mask, found) {
-            return look(Woken::Look);
+            return if again { held::during(Obligation::Call(endpoint), heeded) } else { Ok(Woken::Look) };
         }
         endpoint.adopt();
         let too_few = || {
@@ -136,7 +139,10 @@ impl Patience {
                 let mut woken = Woken::Tick;
                 if let Some(nap) = nap {
                     let until = deadline.unwrap_or(u64::MAX).min(kernel::now_ns() + nap);
-                    woken = look(wait::sleep(link, Sleep::Data, until, enough))?;
+                    woken = wait::sleep(link, Sleep::Data, until, enough);
+                    if woken == Woken::Look {
+                        woken = heeded()?;
+                    }
                 }
                 // Nothing tells of room for what TCP did not take; nor of the rest, with a part of them in the ring, or taken.
                 let looks = link.is_recalled() || part_of_few || (least > 1 && link.consumer().glance());
