@@ -119,6 +119,10 @@ impl Patience {
             Ok(Woken::Few) => Ok(Woken::Look),
             woken => woken,
         };
+        // What a peek has seen may be there still: its time is over all the same.
+        if empty.peek.is_some() && deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
+            return Err(Errno(libc::EAGAIN));
+        }
         if wait::spin_masked(link.peer_cpu(), deadline, bounds.mask, found) {
             return if again { held::during(Obligation::Call(endpoint), heeded) } else { Ok(Woken::Look) };
         }
