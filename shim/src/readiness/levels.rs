@@ -89,6 +89,7 @@ pub fn whole(link: &Link, socket: c_int, ask: c_short, mut told: c_short) -> c_s
         (readable && link.peer_marks() & MARK_END != 0)
             || (told & libc::POLLERR != 0 && !over)
             || (over && ask & libc::POLLIN != 0 && told & libc::POLLIN == 0)
+            || (over && ask & libc::POLLRDHUP != 0 && told & libc::POLLRDHUP == 0)
     };
     if !is_half(told) {
         return told;
