@@ -99,6 +99,9 @@ static IMMINENT: AtomicU32 = AtomicU32::new(0);
 static UNDISTURBED: AtomicU32 = AtomicU32::new(0);
 
 /// Runs `work`, which does not sleep, while no other thread forks.
+///
+/// SeqCst on both sides: here the count, then a look at the announcement; in [`before_fork`] the announcement, then a look at the
+/// count. One sees the other.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
     let thread = thread::current();
     if thread.undisturbed.get() || FORKING.load(Ordering::SeqCst) == thread.tid() {
@@ -157,6 +160,7 @@ pub unsafe extern "C" fn before_fork() {
             endpoint.list(number, &mut census);
             endpoint.raise();
         });
+        // SeqCst: its partner is in `undisturbed`.
         IMMINENT.store(1, Ordering::SeqCst);
         // In a signal handler of its own the thread may be at it itself.
         let own = u32::from(thread::current().undisturbed.get());

@@ -89,7 +89,7 @@ pub fn receive_at_least(
     endpoint.is_ready(link);
     let mut patience = Patience::new(flags);
     let received = receive_patiently(goal.min(pieces.left()), endpoint, fd, link, pieces, flags, &mut patience);
-    patience.unblock();
+    patience.leave();
     Done::Moved(received)
 }
 
@@ -113,9 +113,15 @@ fn receive_patiently(
             if pieces.done() > 0 && pieces.done() >= goal {
                 return Ok(pieces.done());
             }
-            // Recalled while we waited: the kernel serves the rest.
-            patience.unblock();
-            return by_tcp(endpoint, fd, pieces, flags);
+            // Recalled while we waited: the kernel serves the rest, of which it need not wait for any once a signal has come.
+            if patience.end(pieces.done() > 0) {
+                over = Some(Errno(libc::EINTR));
+            }
+            let flags = flags | if over.is_some() { libc::MSG_DONTWAIT } else { 0 };
+            return by_tcp(endpoint, fd, pieces, flags).map_err(|errno| match over {
+                Some(over) if errno.0 == libc::EAGAIN || errno == FULL => over,
+                _ => errno,
+            });
         }
         let turn = link.consumer().peer_turn();
         let step = match carrier::shielded(endpoint, pieces, || attempt(endpoint, fd, link, pieces, &mut request)) {
@@ -136,7 +142,7 @@ fn receive_patiently(
                 let n = n + behind;
                 // A peek that waits for all: until the peer has published more.
                 let waits = n < goal && !last_peek;
-                if !waits || patience.is_over(endpoint, fd) {
+                if !waits || over.is_some() || patience.is_over(endpoint, fd) {
                     return Ok(n);
                 }
                 let marks = link.peer_marks();

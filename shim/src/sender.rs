@@ -7,7 +7,7 @@ use crate::pieces::Pieces;
 use crate::readiness::epoll;
 use crate::readiness::levels::WRITABLE;
 use crate::stream::Done;
-use crate::wait::Delivered;
+use crate::wait::Stay;
 use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -63,30 +63,6 @@ pub fn send(
     let sent = send_patiently(endpoint, fd, link, pieces, flags, &mut stay, &real);
     stay.end(pieces.done() > 0);
     sent
-}
-
-/// A blocking call's waiting for room: since it first had to, signals are blocked and looked for where it waits, as the kernel has
-/// it. One whose handler ran between would go unnoticed. But not those that are the thread's own doing.
-#[derive(Default)]
-struct Stay {
-    /// The program's mask, while they are blocked.
-    mask: Option<u64>,
-}
-
-impl Stay {
-    fn begin(&mut self) {
-        self.mask.get_or_insert_with(kernel::block_foreign_signals);
-    }
-
-    /// Whether one waits to be let through.
-    fn is_due(&self) -> bool {
-        self.mask.is_some_and(|mask| kernel::pending_signals() & !mask != 0)
-    }
-
-    /// Lets signals through again. Whether one has ended the call; `part`: of which a part is done.
-    fn end(&mut self, part: bool) -> bool {
-        self.mask.take().is_some_and(|mask| wait::deliver(mask, part) == Delivered::Interrupt)
-    }
 }
 
 /// What a call comes to that a signal has ended.

@@ -52,6 +52,42 @@ impl Delivered {
     }
 }
 
+/// A blocking call's waiting: since it first had to, signals are blocked and looked for where it waits, as the kernel has it. One
+/// whose handler ran between would go unnoticed. But not those that are the thread's own doing.
+#[derive(Default)]
+pub struct Stay {
+    /// The program's mask, while they are blocked.
+    mask: Option<u64>,
+}
+
+impl Stay {
+    /// The program's mask.
+    pub fn begin(&mut self) -> u64 {
+        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.mask.is_some()
+    }
+
+    /// Whether one waits to be let through.
+    pub fn is_due(&self) -> bool {
+        self.mask.is_some_and(|mask| kernel::pending_signals() & !mask != 0)
+    }
+
+    /// Lets signals through again. Whether one has ended the call; `strict`: as in [`deliver`].
+    pub fn end(&mut self, strict: bool) -> bool {
+        self.mask.take().is_some_and(|mask| deliver(mask, strict) == Delivered::Interrupt)
+    }
+
+    /// The same for a call that is over.
+    pub fn leave(&mut self) {
+        if let Some(mask) = self.mask.take() {
+            kernel::restore_signals(mask);
+        }
+    }
+}
+
 /// What ends a call's wait besides what it waits for. Signals are blocked all the while, but for where they are looked for.
 #[derive(Clone, Copy)]
 pub struct Bounds {
@@ -308,7 +344,8 @@ fn poll_heeding<const N: usize>(
     }
 }
 
-/// Sleeps until the peer's publication, a local event, or `until`, with signals blocked: not for long. `found` is the last look.
+/// Sleeps until the peer's publication, a local event, or `until`: not for long, since no signal that is blocked ends it. `found` is
+/// the last look.
 pub fn sleep(link: &Link, kind: Sleep, until: u64, found: impl Fn() -> bool) -> Woken {
     let (word, local) = (link.futex(kind), link.local());
     // SYNC POINT futex: the words before the epoch and the last look; a publication after the look changes the word.
@@ -373,12 +410,13 @@ pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
     slept.map(drop)
 }
 
-/// Sleeps until TCP shows something or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
+/// Sleeps until TCP shows one of `events` or the doorbell rings, for as long as that takes: while TCP carries, but may hand over at
 /// any moment; and where a sleep has become a long one. With signals blocked; those that come are heeded.
 pub fn sleep_on_tcp(
     endpoint: &'static Endpoint,
     fd: c_int,
     link: &Link,
+    events: i16,
     bounds: Bounds,
     tick: u64,
     found: impl Fn() -> bool,
@@ -394,7 +432,7 @@ pub fn sleep_on_tcp(
         }
         loop {
             // Its number may be another's by now.
-            let socket = on(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP);
+            let socket = on(endpoint.descriptor(fd), events);
             let mut all = [socket, on(hub.fd(), libc::POLLIN), NOBODY];
             let wait = bounds.deadline.map_or(tick, |deadline| deadline.saturating_sub(kernel::now_ns()).min(tick));
             let slept;

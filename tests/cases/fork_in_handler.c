@@ -1,47 +1,74 @@
-/* A handler forks inside its thread's receive: the child returns from the handler, and both go on with the connection. */
+/* A handler forks inside its thread's receive, and inside its poll: the child returns from the handler, and both go on with the
+ * connection. */
 #include "case.h"
-static volatile int child = -1;
-static void forks(int s) { (void)s; if (child == -1) child = fork(); }
-void alice(void)
+
+static volatile pid_t child;
+
+static void forks(int signal)
 {
-	int fd = pair_up();
+	(void)signal;
+	child = fork();
+}
+
+static void write_to(int fd, int polls)
+{
+	char rest[8];
 	settle_asleep(peer_pid());
-	kill(peer_pid(), SIGUSR1);
-	await(3);
+	MUST(kill(peer_pid(), SIGUSR1));
+	await(3 * polls + 1);
 	nap_ms(50);
 	send_all(fd, "hello", 5);
-	await(1);
+	await(3 * polls + 2);
 	send_all(fd, "world", 5);
-	char b[8];
-	await(2);
-	say("rest %ld", (long)recv(fd, b, 8, 0));
-	close(fd);
+	await(3 * polls + 3);
+	TRY(recv(fd, rest, sizeof rest, 0));
+	TRY(close(fd));
 }
-void bob(void)
+
+static void read_in_two(int fd, int polls)
 {
-	char b[8] = "";
+	char in[8] = "";
+	struct pollfd one = {.fd = fd, .events = POLLIN};
 	int status;
-	int fd = pair_up();
-	on_signal(SIGUSR1, forks, 0);
-	long got = recv(fd, b, 5, 0);
+	if (polls)
+		TRY(poll(&one, 1, -1));
+	else
+		TRY(recv(fd, in, 5, 0));
 	if (child == 0) {
-		CHECK(got < 0);
-		say("child %s", errno_name(errno));
-		int other = socket(AF_INET, SOCK_STREAM, 0);
-		post(3);
-		got = recv(fd, b, 5, 0);
-		say("child got %ld %.5s", got, b);
-		close(other);
-		post(1);
-		got = recv(fd, b, 5, 0);
-		say("child got %ld %.5s", got, b);
-		close(fd);
+		/* What the child had let go of too early would be this one's. */
+		int other = MUST(socket(AF_INET, SOCK_STREAM, 0));
+		post(3 * polls + 1);
+		TRY(recv(fd, in, 5, 0));
+		say("child has %.5s", in);
+		MUST(close(other));
+		post(3 * polls + 2);
+		TRY(recv(fd, in, 5, 0));
+		say("child has %.5s", in);
+		TRY(close(fd));
 		_exit(0);
 	}
 	MUST(waitpid(child, &status, 0));
-	say("parent recv %s", got < 0 ? errno_name(errno) : "bytes");
 	say_status("child", status);
-	CHECK(send(fd, "end", 3, 0) == 3);
-	post(2);
-	close(fd);
+	TRY(send(fd, "end", 3, 0));
+	post(3 * polls + 3);
+	TRY(close(fd));
+}
+
+void alice(void)
+{
+	for (int polls = 0; polls < 2; polls++) {
+		int fd = pair_up();
+		write_to(fd, polls);
+		meet();
+	}
+}
+
+void bob(void)
+{
+	on_signal(SIGUSR1, forks, 0);
+	for (int polls = 0; polls < 2; polls++) {
+		int fd = pair_up();
+		read_in_two(fd, polls);
+		meet();
+	}
 }

@@ -58,7 +58,7 @@ const LIST: &[Mutation] = &[
     ),
     plant(
         "mod-forgets-data",
-        "shim/src/readiness/set.rs",
+        "shim/src/readiness/member.rs",
         "        self.data.store(data, Ordering::Relaxed);\n        self.dormant",
         "        self.dormant",
     ),

@@ -2,7 +2,7 @@
 
 use super::{ENDPOINTS, Endpoint, Phase};
 use crate::kin::{self, Census};
-use crate::readiness::{epoll, levels, set};
+use crate::readiness::{epoll, levels, member};
 use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ impl Endpoint {
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
             self.has_left_table(fd);
             // The registrations under this number live on, as the socket does.
-            set::number_gone(self, fd);
+            member::number_gone(self, fd);
             return closing;
         }
         // While the number is nobody else's.

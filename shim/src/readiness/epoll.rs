@@ -2,8 +2,9 @@
 
 use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
-use crate::readiness::set;
-pub use crate::readiness::set::{Member, Set};
+pub use crate::readiness::member::Member;
+pub use crate::readiness::set::Set;
+use crate::readiness::{member, set};
 use crate::{descriptor, recall};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -111,7 +112,7 @@ fn serve(
     event: Option<libc::epoll_event>,
     unserved: &mut bool,
 ) -> Option<Result<(), Errno>> {
-    let member = set::find(endpoint, set, fd);
+    let member = member::find(endpoint, set, fd);
     Some(match (op, event) {
         // An exclusive registration asks for little, and cannot be changed.
         (libc::EPOLL_CTL_ADD, Some(event)) if is_exclusive(event.events) && event.events & !EXCLUSIVE_OK != 0 => {
@@ -131,13 +132,13 @@ fn serve(
                 Ok(())
             }
             Some(_) => Err(Errno(libc::EEXIST)),
-            None => match set::add(endpoint, set, fd, event.events, event.u64) {
+            None => match member::add(endpoint, set, fd, event.events, event.u64) {
                 Some(member) if member.manage_fresh(epoll) => {
                     set.refire(member);
                     Ok(())
                 }
                 failed => {
-                    failed.inspect(|member| set::remove(member));
+                    failed.inspect(|member| member::remove(member));
                     *unserved = true;
                     return None;
                 }
@@ -164,15 +165,15 @@ fn serve(
 
 /// After the kernel's own epoll_ctl on an endpoint has succeeded, under the set's lock.
 fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, event: Option<libc::epoll_event>) {
-    match (op, event, set::find(endpoint, set, fd)) {
+    match (op, event, member::find(endpoint, set, fd)) {
         (libc::EPOLL_CTL_ADD, Some(event), None) => {
-            set::add(endpoint, set, fd, event.events, event.u64);
+            member::add(endpoint, set, fd, event.events, event.u64);
         }
         (libc::EPOLL_CTL_MOD, Some(event), Some(member)) => {
             member.events.store(event.events, Ordering::Relaxed);
             member.data.store(event.u64, Ordering::Relaxed);
         }
-        (libc::EPOLL_CTL_DEL, _, Some(member)) => set::remove(member),
+        (libc::EPOLL_CTL_DEL, _, Some(member)) => member::remove(member),
         _ => {}
     }
 }
@@ -181,7 +182,7 @@ fn note(set: &'static Set, op: c_int, endpoint: &'static Endpoint, fd: c_int, ev
 pub fn estrange(set: &'static Set) {
     if set.foreign.swap(1, Ordering::SeqCst) == 0 {
         descriptor::for_each_pinned(|endpoint| {
-            if set::each(endpoint, |member| core::ptr::eq(member.set(), set)).is_some() {
+            if member::each(endpoint, |member| core::ptr::eq(member.set(), set)).is_some() {
                 recall::detach(endpoint, Reason::EpollForeign);
             }
         });
@@ -193,15 +194,15 @@ pub fn estrange(set: &'static Set) {
 
 /// An endpoint has been linked: all its registrations move into their sets' hubs.
 pub fn linked(endpoint: &'static Endpoint) {
-    if set::each(endpoint, |member| is_exclusive(member.events.load(Ordering::Relaxed))).is_some() {
+    if member::each(endpoint, |member| is_exclusive(member.events.load(Ordering::Relaxed))).is_some() {
         return recall::detach(endpoint, Reason::EpollExclusive);
     }
     // Its number was closed while a dup lives: what the kernel has of it stays there.
-    if set::each(endpoint, |member| !descriptor::is(member.fd.load(Ordering::Relaxed), endpoint)).is_some() {
+    if member::each(endpoint, |member| !descriptor::is(member.fd.load(Ordering::Relaxed), endpoint)).is_some() {
         return recall::detach(endpoint, Reason::EpollForeign);
     }
     let unmanaged = |member: &Member| !member.is_managed() && member.set().descriptor().is_some();
-    while let Some(member) = set::each(endpoint, unmanaged) {
+    while let Some(member) = member::each(endpoint, unmanaged) {
         let set = member.set();
         if set.is_foreign() {
             return recall::detach(endpoint, Reason::EpollForeign);
@@ -227,7 +228,7 @@ fn linked_in(endpoint: &'static Endpoint, set: &'static Set, epoll: c_int) -> Op
             }
             !managed
         };
-        set::each(endpoint, fails).is_none()
+        member::each(endpoint, fails).is_none()
     })
 }
 
@@ -246,28 +247,28 @@ pub fn release_before_exec(endpoint: &'static Endpoint) {
 /// Takes an endpoint's registrations from the shim, and gives the kernel those in `ours`. `execs`: whoever uses them next
 /// knows nothing of what is noted here.
 fn give_back(endpoint: &'static Endpoint, execs: bool, ours: impl Fn(&Set) -> bool) {
-    while let Some(member) = set::each(endpoint, Member::is_managed) {
+    while let Some(member) = member::each(endpoint, Member::is_managed) {
         let set = member.set();
         let released = set.locked(|| {
             let in_set = |member: &Member| member.is_managed() && core::ptr::eq(member.set(), set);
             // Another thread may have been quicker.
-            let Some(member) = set::each(endpoint, in_set) else { return };
+            let Some(member) = member::each(endpoint, in_set) else { return };
             let spent = member.spent.load(Ordering::Relaxed) != 0;
             let events = member.events.load(Ordering::Relaxed);
             let (fd, data) = (member.fd.load(Ordering::Relaxed), member.data.load(Ordering::Relaxed));
             if let (true, Some(epoll)) = (ours(set) && member.is_live(), set.descriptor()) {
                 // Noted before it is taken off the list: whoever closes its number finds it there, see `number_gone`.
-                set::add(endpoint, set, fd, events, data);
+                member::add(endpoint, set, fd, events, data);
                 if spent {
                     // It has fired, and tells nothing, not even the end. The kernel's fires once more, when that comes:
                     // filtered out like the hub's, where the shim is.
                     let data = if execs { data } else { set.token() };
-                    set::give_back(member, epoll, libc::EPOLLONESHOT as u32, data);
+                    member::give_back(member, epoll, libc::EPOLLONESHOT as u32, data);
                 } else {
-                    set::give_back(member, epoll, events, data);
+                    member::give_back(member, epoll, events, data);
                 }
             }
-            set::remove(member);
+            member::remove(member);
         });
         if released.is_none() {
             return;
@@ -279,7 +280,7 @@ fn give_back(endpoint: &'static Endpoint, execs: bool, ours: impl Fn(&Set) -> bo
 #[cold]
 pub fn edge(endpoint: &'static Endpoint, news: u32) {
     let mut any = false;
-    set::each(endpoint, |member| {
+    member::each(endpoint, |member| {
         any |= member.is_live();
         member.edges.fetch_or(news, Ordering::Relaxed);
         false
@@ -291,13 +292,13 @@ pub fn edge(endpoint: &'static Endpoint, news: u32) {
 
 /// Whether all registrations of an endpoint are served by the shim, so that bytes in the ring will be noticed.
 pub fn watches(endpoint: &'static Endpoint) -> bool {
-    set::each(endpoint, |member| !member.is_managed()).is_none()
+    member::each(endpoint, |member| !member.is_managed()).is_none()
 }
 
 /// An endpoint's last descriptor of this process is about to be closed.
 pub fn forget(endpoint: &'static Endpoint) {
-    while let Some(member) = set::each(endpoint, |_| true) {
-        if !set::forget(endpoint, member.set()) {
+    while let Some(member) = member::each(endpoint, |_| true) {
+        if !member::forget(endpoint, member.set()) {
             return;
         }
     }

@@ -62,7 +62,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
             recall::let_the_kernel_tell(endpoint, fd, link);
             shown = kernel::poll_now(socket, ask) as u16 as u32;
         }
-        if shown & !WRITABLE != 0 || marks & MARK_END != 0 {
+        if shown & !WRITABLE != 0 || link.peer_marks() & MARK_END != 0 {
             // Also between the mark and the FIN, which comes after it.
             endpoint.hint();
         } else {

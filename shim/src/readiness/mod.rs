@@ -4,6 +4,7 @@ pub mod epoll;
 pub mod epoll_wait;
 mod fdinfo;
 pub mod levels;
+pub mod member;
 pub mod poll;
 mod report;
 pub mod select;

@@ -3,7 +3,8 @@
 
 use crate::kernel;
 use crate::readiness::levels::{self, READABLE, WRITABLE};
-use crate::readiness::set::{self, Member, Set};
+use crate::readiness::member::{self, Member};
+use crate::readiness::set::Set;
 use crate::{descriptor, foreign, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ impl Set {
             return count;
         }
         descriptor::for_each_endpoint(|endpoint| {
-            set::each(endpoint, |member| {
+            member::each(endpoint, |member| {
                 let since = member.taken_at.load(Ordering::Relaxed).wrapping_sub(before) as i32;
                 let data = member.data.load(Ordering::Relaxed);
                 if core::ptr::eq(member.set(), self)
@@ -141,7 +142,7 @@ impl Set {
             for event in events.iter().take(count) {
                 let (bits, data) = (event.events, event.u64);
                 let Some(member) = Member::of_event(data) else { continue };
-                if data & set::BELL == 0 {
+                if data & member::BELL == 0 {
                     // Also for a dormant one: it will not be told again.
                     member.endpoint().hint();
                     if member.is_live() {
@@ -150,7 +151,7 @@ impl Set {
                     }
                 } else {
                     // One bell in the hub for all registrations of its endpoint here.
-                    set::each(member.endpoint(), |other| {
+                    member::each(member.endpoint(), |other| {
                         if other.is_live() && core::ptr::eq(other.set(), self) {
                             self.heat(other);
                         }

@@ -5,7 +5,7 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::readiness::levels;
 use crate::thread;
-use crate::wait::{self, Bounds, Delivered, Woken};
+use crate::wait::{self, Bounds, Delivered, Stay, Woken};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::Link;
@@ -40,14 +40,12 @@ pub struct Patience {
     blocking: Option<bool>,
     /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
     deadline: Option<u64>,
-    /// The program's mask, since the call first had to wait: signals are blocked from then on but for where it looks for them, as
-    /// the kernel has it. One whose handler ran between two sleeps would go unnoticed.
-    mask: Option<u64>,
+    stay: Stay,
 }
 
 impl Patience {
     pub fn new(flags: c_int) -> Self {
-        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None, mask: None }
+        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None, stay: Stay::default() }
     }
 
     /// Whether the call may not wait at all.
@@ -63,20 +61,19 @@ impl Patience {
     pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
         const WHILE: u64 = 100_000_000;
         let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
-        let mask = self.block();
+        let mask = self.stay.begin();
         let doze = || wait::doze(fd, left.min(WHILE), mask);
         left > 0 && held::during(Obligation::Call(endpoint), doze).is_ok()
     }
 
-    fn block(&mut self) -> u64 {
-        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
+    /// Lets signals through again: the call goes on by other means. Whether one has ended it; `part`: of which a part is done.
+    pub fn end(&mut self, part: bool) -> bool {
+        self.stay.end(part || self.deadline.is_some())
     }
 
-    /// Lets signals through again.
-    pub fn unblock(&mut self) {
-        if let Some(mask) = self.mask.take() {
-            kernel::restore_signals(mask);
-        }
+    /// The same for a call that is over.
+    pub fn leave(&mut self) {
+        self.stay.leave();
     }
 
     pub fn wait(
@@ -111,18 +108,14 @@ impl Patience {
         }
         link.set_cpu(thread::cpu());
         let deadline = self.deadline;
-        let again = self.mask.is_some();
-        let bounds = Bounds { deadline, strict: strict || deadline.is_some(), mask: self.block() };
+        let again = self.stay.has_begun();
+        let bounds = Bounds { deadline, strict: strict || deadline.is_some(), mask: self.stay.begin() };
         // A signal that has come is not put off by what comes for the call. But nobody knows which was first: a handler that lets it
         // begin anew has run before the bytes.
         let heeded = || match bounds.woken(Ok(Woken::Look), Delivered::Nothing) {
-            Ok(Woken::Few) => Ok(Woken::Look),
+            Ok(Woken::Few) if low_water == 1 => Ok(Woken::Look),
             woken => woken,
         };
-        // What a peek has seen may be there still: its time is over all the same.
-        if empty.peek.is_some() && deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
-            return Err(Errno(libc::EAGAIN));
-        }
         if wait::spin_masked(link.peer_cpu(), deadline, bounds.mask, found) {
             return if again { held::during(Obligation::Call(endpoint), heeded) } else { Ok(Woken::Look) };
         }
@@ -136,6 +129,8 @@ impl Patience {
         };
         // There may be something new that is not enough: not to be slept on again at once.
         let enough = || found() && !too_few();
+        // What a peek has seen there is there still.
+        let events = if empty.peek.is_some() { libc::POLLRDHUP } else { libc::POLLIN | libc::POLLRDHUP };
         // What TCP tells does not end a nap. Without descriptors for more they must do.
         let mut nap = (!empty.on_tcp && low_water == 1).then_some(NAP);
         held::during(Obligation::Call(endpoint), || {
@@ -152,7 +147,7 @@ impl Patience {
                 let looks = link.is_recalled() || part_of_few || (least > 1 && link.consumer().glance());
                 if woken == Woken::Tick {
                     let tick = if looks { SOON } else { wait::TICK };
-                    woken = match wait::sleep_on_tcp(endpoint, fd, link, bounds, tick, enough) {
+                    woken = match wait::sleep_on_tcp(endpoint, fd, link, events, bounds, tick, enough) {
                         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) if !empty.on_tcp => {
                             nap = Some(SOON);
                             bounds.woken(Ok(Woken::Tick), Delivered::Nothing)?
