@@ -1,52 +1,83 @@
-/* One thread spawns programs while another closes connections that a program would inherit. */
+/* One thread spawns a program, which would inherit connections, while another closes them. */
 #include "case.h"
 #include <spawn.h>
 
-enum { ROUNDS = 12, MANY = 30 };
-extern char **environ;
+enum { MANY = 8, ROUNDS = 40 };
 static int fds[MANY];
-static atomic_int stop;
-static void *spawner(void *x)
+static _Atomic int ready, stop;
+extern char **environ;
+
+static void pin_to(int cpu)
 {
-	char *v[] = {"/bin/nowhere", NULL};
-	pid_t child;
-	while (!stop)
-		CHECK(posix_spawn(&child, v[0], NULL, NULL, v, environ) == ENOENT);
-	return x;
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	MUST(sched_setaffinity(0, sizeof one, &one));
 }
+
+/* Has the one that spawns stop in the middle, now and then. */
+static void *hogs(void *unused)
+{
+	pin_to(0);
+	while (!stop)
+		;
+	return unused;
+}
+
+static void *closes(void *delay)
+{
+	pin_to(1);
+	ready++;
+	while (ready < 2)
+		;
+	for (volatile long i = (long)delay; i > 0; i--)
+		;
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
+	return NULL;
+}
+
 void alice(void)
 {
-	char b[100];
-	for (int r = 0; r < ROUNDS; r++) {
-		for (int i = 0; i < MANY; i++)
-			fds[i] = pair_up();
-		meet();
+	cpu_set_t all;
+	MUST(sched_getaffinity(0, sizeof all, &all));
+	for (int round = 0; round < ROUNDS; round++) {
 		for (int i = 0; i < MANY; i++) {
-			long n = recv(fds[i], b, sizeof b, 0);
-			if (n != 0)
-				say("recv %ld %s", n, n < 0 ? errno_name(errno) : "");
-			close(fds[i]);
+			fds[i] = pair_up();
+			MUST(fcntl(fds[i], F_SETFD, 0));
 		}
+		ready = stop = 0;
+		pthread_t hog = thread(hogs, NULL);
+		pthread_t closer = thread(closes, (void *)(round % 20 * 20000L));
+		pin_to(0);
+		ready++;
+		while (ready < 2)
+			;
+		pid_t child;
+		char *words[] = {"true", NULL};
+		CHECK(posix_spawnp(&child, words[0], NULL, NULL, words, environ) == 0);
+		stop = 1;
+		waitpid(child, NULL, 0);
+		pthread_join(closer, NULL);
+		pthread_join(hog, NULL);
+		MUST(sched_setaffinity(0, sizeof all, &all));
+		meet();
 	}
 	say("done");
 }
+
 void bob(void)
 {
-	for (int r = 0; r < ROUNDS; r++) {
-		for (int i = 0; i < MANY; i++) {
+	char in[8];
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < MANY; i++)
 			fds[i] = pair_up();
-			fcntl(fds[i], F_SETFD, 0);
+		for (int i = 0; i < MANY; i++) {
+			while (recv(fds[i], in, sizeof in, 0) > 0)
+				;
+			MUST(close(fds[i]));
 		}
 		meet();
-		stop = 0;
-		pthread_t t = thread(spawner, NULL);
-		for (int i = MANY - 1; i >= 0; i--) {
-			for (volatile int j = 0; j < 4000 * r; j++)
-				;
-			close(fds[i]);
-		}
-		stop = 1;
-		pthread_join(t, NULL);
 	}
 	say("done");
 }

@@ -66,7 +66,7 @@ pub fn levels(endpoint: &'static Endpoint, link: &Link, fd: c_int, wanted: u32) 
             // Also between the mark and the FIN, which comes after it.
             endpoint.hint();
         } else {
-            // Only now: another set's look is to ask, too, meanwhile. And not what was hinted at since.
+            // Only now: another set's look is to ask, too, meanwhile. And not what was hinted at since. Relaxed: it publishes nothing.
             let _ = endpoint.tcp_hint.compare_exchange(hint, hint & !1, Ordering::Relaxed, Ordering::Relaxed);
         }
         if endpoint.family().has_error() {

@@ -62,7 +62,8 @@ impl Slot for Set {
 #[repr(C)]
 struct Tie {
     next_free: AtomicPtr<Tie>,
-    /// Even while one does. Another value for each set that has had this place.
+    /// Even while one does. Another value for each set that has had this place. Relaxed throughout: nothing else hangs on when it
+    /// is seen, and whoever is late looks again in its next turn.
     uses: AtomicU32,
 }
 
@@ -88,7 +89,7 @@ impl Set {
         };
         // A child of the former set's process finds its own value gone.
         let alone = (tie.uses.load(Ordering::Relaxed) | 1).wrapping_add(1);
-        tie.uses.store(alone, Ordering::SeqCst);
+        tie.uses.store(alone, Ordering::Relaxed);
         set.alone.store(alone, Ordering::Relaxed);
         set.tie.store(core::ptr::from_ref(tie).cast_mut(), Ordering::Relaxed);
         set.refs.store(1, Ordering::Relaxed);
@@ -113,13 +114,13 @@ impl Set {
 
     /// Whether a forked child has used it.
     pub fn is_shared(&self) -> bool {
-        self.tie().uses.load(Ordering::SeqCst) != self.alone.load(Ordering::Relaxed)
+        self.tie().uses.load(Ordering::Relaxed) != self.alone.load(Ordering::Relaxed)
     }
 
     /// A forked child uses it.
     pub fn share(&self) {
         let alone = self.alone.load(Ordering::Relaxed);
-        let _ = self.tie().uses.compare_exchange(alone, alone.wrapping_add(1), Ordering::SeqCst, Ordering::Relaxed);
+        let _ = self.tie().uses.compare_exchange(alone, alone.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether the hub's events are another process's: a forked child's parent may be asleep in the set, and is woken by them.
