@@ -126,6 +126,8 @@ pub struct Endpoint {
     pub marks: AtomicU32,
     /// 1 while the family has this process by its number.
     listed: AtomicU8,
+    /// 1 once this process counts there no more.
+    left: AtomicU8,
     /// 1 once another image, which exec is about to make of this process, counts as a holder, too.
     bequeathed: AtomicU8,
     /// 1 once SO_LINGER is as exec's close needs it, and what it was before, in the kernel's layout.
@@ -159,7 +161,7 @@ impl Endpoint {
     pub fn found(fd: c_int, phase: Phase) -> Option<&'static Self> {
         let family = Family::found()?;
         let Some(endpoint) = ENDPOINTS.take() else {
-            family.lower(None);
+            family.give_back();
             return None;
         };
         endpoint.reset(fd, family);
@@ -195,7 +197,7 @@ impl Endpoint {
         self.looked_ns.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
-        for word in [&self.listed, &self.bequeathed, &self.lingers, &self.inherited] {
+        for word in [&self.listed, &self.left, &self.bequeathed, &self.lingers, &self.inherited] {
             word.store(0, Ordering::Relaxed);
         }
         self.raised.store(0, Ordering::Relaxed);
@@ -319,6 +321,7 @@ impl Endpoint {
         self.pins.start();
         // Who is listed, or leaves it to another image, is the parent.
         self.listed.store(0, Ordering::Relaxed);
+        self.left.store(0, Ordering::Relaxed);
         self.bequeathed.store(0, Ordering::Relaxed);
         self.kept.store(-1, Ordering::Relaxed);
         self.lingers.store(0, Ordering::Relaxed);

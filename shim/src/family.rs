@@ -119,17 +119,24 @@ impl Family {
         self.holders.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One holder less: a process has closed its last descriptor. `number`: how it is listed. Whether it was the last holder.
-    pub fn lower(&'static self, number: Option<u32>) -> bool {
-        if number.is_some_and(|number| !self.strike(number)) {
-            // Somebody has taken it for gone, and counted so.
-            return false;
-        }
-        let last = self.holders.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last {
-            FAMILIES.give(self);
-        }
-        last
+    /// That holder does not come.
+    pub fn lower(&self) {
+        self.holders.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The caller, which is listed under `number`, is no holder from here on. Whether it was the last: of several that go at
+    /// once, one is. It does what the last one has to, and gives the family back.
+    pub fn leave(&self, number: Option<u32>, census: &mut Census) -> bool {
+        // Those that have gone without a word are not the last.
+        self.has_one_holder(census);
+        // Somebody may have taken it for gone, and counted so.
+        let counts = number.is_none_or(|number| self.strike(number));
+        counts && self.holders.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Nobody holds it.
+    pub fn give_back(&'static self) {
+        FAMILIES.give(self);
     }
 
     /// Lists a holder that is counted already. `false`: there is no place for it.

@@ -216,7 +216,7 @@ fn not_forked() {
     if owns_tables() {
         descriptor::for_each_pinned(|endpoint| {
             if endpoint.was_raised() {
-                endpoint.family().lower(None);
+                endpoint.family().lower();
             }
         });
     }

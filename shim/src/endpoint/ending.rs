@@ -37,21 +37,21 @@ impl Endpoint {
         // While the number is nobody else's.
         epoll::forget(self);
         self.keep_after_all_by(fd);
-        let last_holder = self.is_alone();
-        if let Some(link) = self.link() {
-            if self.is_pinned() {
+        let last_holder = if !self.is_pinned() {
+            // The table does not know it any more.
+            self.kept.store(fd, Ordering::SeqCst);
+            self.leave_family(&mut Census::new(), |link| self.before_end(link))
+        } else {
+            if let Some(link) = self.link()
+                && let Ok(kept) = descriptor::keep(fd)
+            {
                 // A call is inside: over TCP it would keep the socket open until it returns, so do we.
-                if let Ok(kept) = descriptor::keep(fd) {
-                    self.kept.store(kept, Ordering::SeqCst);
-                    // Who sleeps on the number that goes is to sleep on this one.
-                    self.wake_own(link);
-                }
-            } else if last_holder {
-                // The table does not know it any more.
-                self.kept.store(fd, Ordering::SeqCst);
-                self.before_end(link);
+                self.kept.store(kept, Ordering::SeqCst);
+                // Who sleeps on the number that goes is to sleep on this one.
+                self.wake_own(link);
             }
-        }
+            self.is_alone()
+        };
         self.has_left_table(fd);
         Closing { linger: Some(last_holder), ..closing }
     }
@@ -59,24 +59,27 @@ impl Endpoint {
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
     pub fn exit(&'static self, census: &mut Census) {
         self.keep_after_all_by(self.descriptor(-1));
-        let last_holder = self.family().has_one_holder(census);
-        if let (true, Some(link)) = (last_holder, self.link()) {
+        self.leave_family(census, |link| {
             self.before_end(link);
-        }
-        // Two that go at once: one of them is the last.
-        if (self.leave_family() || last_holder)
-            && let Some(link) = self.link()
-        {
             // The kernel tells the peer all that there is to tell: this is no death.
             let wake = link.mark_end();
             self.deliver(link, wake);
-        }
+        });
     }
 
-    /// This process holds it no more. Whether it was the last.
-    fn leave_family(&self) -> bool {
+    /// This process holds it no more. If it was the last, it does `last` for a connection that has moved. Once, whoever calls;
+    /// and no call may be inside, which counts there, and stands behind its gates.
+    fn leave_family(&self, census: &mut Census, last: impl FnOnce(&Link)) -> bool {
+        if self.left.swap(1, Ordering::Relaxed) != 0 {
+            return false;
+        }
         let listed = self.listed.swap(0, Ordering::Relaxed) != 0;
-        self.family().lower(listed.then(kin::known_number))
+        let was_last = self.family().leave(listed.then(kin::known_number), census);
+        if was_last {
+            self.link().inspect(|link| last(link));
+            self.family().give_back();
+        }
+        was_last
     }
 
     /// exec is about to put an image into this process' place that has the descriptor, but is no holder that says goodbye, or
@@ -98,7 +101,7 @@ impl Endpoint {
 
     fn keep_after_all_by(&self, fd: c_int) {
         if self.bequeathed.swap(0, Ordering::Relaxed) != 0 {
-            self.family().lower(None);
+            self.family().lower();
         }
         if self.lingers.swap(0, Ordering::Relaxed) != 0 {
             let before = self.linger.load(Ordering::Relaxed);
@@ -264,20 +267,21 @@ impl Endpoint {
     #[cold]
     pub(super) fn bury(&'static self) {
         let kept = self.kept.load(Ordering::SeqCst);
-        if descriptor::is_own(kept) {
-            // Only now does the connection end, unless others have it.
-            let ending = self.link().filter(|_| !process::is_exiting() && self.is_alone());
-            ending.inspect(|link| self.before_end(link));
+        let is_kept = descriptor::is_own(kept);
+        let ending = !process::is_exiting()
+            && self.leave_family(&mut Census::new(), |link| {
+                if is_kept {
+                    // Only now does the connection end.
+                    self.before_end(link);
+                }
+            });
+        if is_kept {
             self.kept.store(-1, Ordering::SeqCst);
             descriptor::close_own(kept);
-            if let Some(link) = ending {
+            if let (true, Some(link)) = (ending, self.link()) {
                 let wake = link.mark_end();
                 self.deliver(link, wake);
             }
-        }
-        if !process::is_exiting() {
-            // Not before the last call is out, which counts there, and stands behind its gates.
-            self.leave_family();
         }
         self.phase.store(Phase::Settled as u8, Ordering::SeqCst);
         self.put_back();
