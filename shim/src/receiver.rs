@@ -575,7 +575,8 @@ fn on_tcp(
             } else {
                 request.on_tcp = n;
                 let behind = if n == limit { peek_beyond(endpoint, fd, link, pieces, n, request.flags)? } else { 0 };
-                Step::Took(n + behind, until.is_some())
+                // Before the boundary more is to come on TCP.
+                Step::Took(n + behind, until.is_some() && n == limit)
             }
         }
         Err(Errno(libc::EAGAIN)) => Step::TcpEmpty,

@@ -40,12 +40,15 @@ pub struct Patience {
     blocking: Option<bool>,
     /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
     deadline: Option<u64>,
+    /// How long the next doze is, in ns: the longer the longer nothing comes.
+    doze: u64,
     stay: Stay,
 }
 
 impl Patience {
     pub fn new(flags: c_int) -> Self {
-        Self { blocking: (flags & libc::MSG_DONTWAIT != 0).then_some(false), deadline: None, stay: Stay::default() }
+        let blocking = (flags & libc::MSG_DONTWAIT != 0).then_some(false);
+        Self { blocking, deadline: None, doze: 50_000, stay: Stay::default() }
     }
 
     /// Whether the call may not wait at all.
@@ -59,10 +62,11 @@ impl Patience {
     /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
     /// deadline.
     pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
-        const WHILE: u64 = 100_000_000;
-        let left = self.deadline.map_or(WHILE, |deadline| deadline.saturating_sub(kernel::now_ns()));
+        let left = self.deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(kernel::now_ns()));
         let mask = self.stay.begin();
-        let doze = || wait::doze(fd, left.min(WHILE), mask);
+        let time = left.min(self.doze);
+        self.doze = SOON.min(2 * time);
+        let doze = || wait::doze(fd, time, mask);
         left > 0 && held::during(Obligation::Call(endpoint), doze).is_ok()
     }
 
@@ -95,7 +99,10 @@ impl Patience {
         let found = || {
             let (more, marks) = match &empty.peek {
                 None => (link.consumer().glance_since(empty.turn, least), seen_marks),
-                Some(peek) => (link.consumer().peer_tail() != peek.tail, peek.marks),
+                Some(peek) => {
+                    let consumer = link.consumer();
+                    (consumer.peer_tail() != peek.tail || consumer.peer_turn() != empty.turn, peek.marks)
+                }
             };
             more || link.peer_marks() != marks
         };
