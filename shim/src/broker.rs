@@ -273,8 +273,9 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<Option<Notice>> 
         }
         Kind::Refused => {
             let notice: &Notice = bytemuck::try_from_bytes(message).ok()?;
-            if let Some((endpoint, _)) = descriptor::by_id(named) {
+            if let Some((endpoint, _)) = descriptor::pin_by_id(named) {
                 endpoint.settle(Reason::from_wire(notice.reason).unwrap_or(Reason::Peer));
+                endpoint.unpin();
             }
             Some(None)
         }
@@ -296,7 +297,7 @@ fn handout(
         side,
         reserved: [0; 5],
     };
-    let Some((endpoint, fd)) = descriptor::by_id(named).filter(|(endpoint, _)| endpoint.pin()) else {
+    let Some((endpoint, fd)) = descriptor::pin_by_id(named) else {
         // It is gone, or about to be.
         return reply(Kind::Declined, Reason::Gone, 0);
     };

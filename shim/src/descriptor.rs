@@ -113,6 +113,17 @@ pub fn is(fd: c_int, endpoint: &'static Endpoint) -> bool {
     word(fd).is_some_and(|word| word.load(Ordering::Acquire) == encode(Entry::Endpoint(endpoint)))
 }
 
+/// The endpoint of that name, pinned, and a descriptor of it.
+pub fn pin_by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
+    let (_, fd) = by_id(id)?;
+    let endpoint = pin(fd)?;
+    if endpoint.id() == id {
+        return Some((endpoint, fd));
+    }
+    endpoint.unpin();
+    None
+}
+
 /// The endpoint that a descriptor names, pinned; the caller unpins it.
 #[inline(always)]
 pub fn pin(fd: c_int) -> Option<&'static Endpoint> {
@@ -225,11 +236,12 @@ pub fn renew(fd: c_int) {
 pub fn duplicate(fd: c_int, copy: c_int) {
     forget_stale(copy);
     match get(fd) {
-        Some(entry @ Entry::Endpoint(endpoint)) => {
-            endpoint.add_ref();
-            if !enter(copy, entry) {
+        Some(Entry::Endpoint(_)) => {
+            let Some(endpoint) = pin(fd) else { return };
+            if endpoint.add_ref() && !enter(copy, Entry::Endpoint(endpoint)) {
                 endpoint.close(-1).finish();
             }
+            endpoint.unpin();
         }
         Some(entry @ Entry::Set(set)) => {
             set.add_ref();
@@ -287,7 +299,7 @@ pub fn for_each_pinned(mut work: impl FnMut(&'static Endpoint)) {
 }
 
 /// The endpoint with a name towards the broker, and a descriptor of it.
-pub fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
+fn by_id(id: u64) -> Option<(&'static Endpoint, c_int)> {
     let quick = (id & 0xf_ffff) as c_int;
     if let Some(Entry::Endpoint(endpoint)) = get(quick)
         && endpoint.id() == id

@@ -124,8 +124,8 @@ pub struct Endpoint {
     pub tcp_hint: AtomicU64,
     /// The peer's marks that readiness calls have seen.
     pub marks: AtomicU32,
-    /// 1 while the family has this process by its number.
-    listed: AtomicU8,
+    /// This process' number, while the family has it by that; else 0.
+    listed: AtomicU32,
     /// 1 once this process counts there no more.
     left: AtomicU8,
     /// 1 once another image, which exec is about to make of this process, counts as a holder, too.
@@ -139,7 +139,7 @@ pub struct Endpoint {
     inherited: AtomicU8,
     /// Guards `members`; taken inside a set's own lock.
     pub members_lock: RoleLock,
-    /// Registrations in epoll sets, see `readiness::epoll`.
+    /// Registrations in epoll sets, see `readiness::member`.
     pub members: AtomicPtr<epoll::Member>,
 }
 
@@ -197,7 +197,8 @@ impl Endpoint {
         self.looked_ns.store(0, Ordering::Relaxed);
         self.tcp_hint.store(1, Ordering::Relaxed);
         self.marks.store(0, Ordering::Relaxed);
-        for word in [&self.listed, &self.left, &self.bequeathed, &self.lingers, &self.inherited] {
+        self.listed.store(0, Ordering::Relaxed);
+        for word in [&self.left, &self.bequeathed, &self.lingers, &self.inherited] {
             word.store(0, Ordering::Relaxed);
         }
         self.raised.store(0, Ordering::Relaxed);
@@ -312,8 +313,10 @@ impl Endpoint {
         self.refs.load(Ordering::Relaxed) > 1
     }
 
-    pub fn add_ref(&self) {
-        self.refs.fetch_add(1, Ordering::SeqCst);
+    /// One descriptor more. `false`: the last is just being closed.
+    pub fn add_ref(&self) -> bool {
+        let more = |refs: u32| (refs > 0).then_some(refs + 1);
+        self.refs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     /// In a forked child: the other threads are not there.
@@ -342,15 +345,15 @@ impl Endpoint {
     /// a number, none of those to come is believed: they may be told by other books.
     pub fn list(&self, number: Option<u32>, census: &mut Census) {
         match number {
-            Some(number) if self.family().list(number, census) => self.listed.store(1, Ordering::Relaxed),
+            Some(number) if self.family().list(number, census) => self.listed.store(number, Ordering::Relaxed),
             Some(_) => {}
             None => self.family().close_list(),
         }
     }
 
-    /// Counted, but not by this number any more.
-    pub fn unlist(&self, number: u32) {
-        if self.listed.swap(0, Ordering::Relaxed) != 0 {
+    /// Counted, but not by a number any more.
+    pub fn unlist(&'static self) {
+        if let number @ 1.. = self.listed.swap(0, Ordering::Relaxed) {
             self.family().unlist(number);
         }
     }

@@ -5,6 +5,7 @@
 //! descriptor, which exec closes. It means the same in every PID namespace. It stands before the number is told to anyone,
 //! so a number without a lock is that of one who is gone.
 
+use crate::endpoint::Endpoint;
 use crate::slab::Spin;
 use crate::{broker, descriptor, kernel};
 use core::ffi::c_int;
@@ -87,8 +88,8 @@ pub fn relocate(from: c_int, to: c_int) -> bool {
     if FILE.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return false;
     }
-    let number = NUMBER.swap(0, Ordering::Relaxed);
-    descriptor::for_each_pinned(|endpoint| endpoint.unlist(number));
+    NUMBER.store(0, Ordering::Relaxed);
+    descriptor::for_each_pinned(Endpoint::unlist);
     true
 }
 

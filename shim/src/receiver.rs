@@ -108,20 +108,26 @@ fn receive_patiently(
     let mut over = None;
     // Whether that is to be content with anything.
     let mut few = false;
+    // So much of what is there a peek has seen.
+    let mut seen = 0;
     loop {
         if link.has_recalled() {
             if pieces.done() > 0 && pieces.done() >= goal {
                 return Ok(pieces.done());
             }
-            // Recalled while we waited: the kernel serves the rest, of which it need not wait for any once a signal has come.
-            if patience.end(pieces.done() > 0) {
+            // Recalled while we waited: the kernel serves the rest.
+            if patience.end(pieces.done() > 0 || seen > 0) {
                 over = Some(Errno(libc::EINTR));
             }
-            let flags = flags | if over.is_some() { libc::MSG_DONTWAIT } else { 0 };
-            return by_tcp(endpoint, fd, pieces, flags).map_err(|errno| match over {
-                Some(over) if errno.0 == libc::EAGAIN || errno == FULL => over,
-                _ => errno,
-            });
+            return match over {
+                None => by_tcp(endpoint, fd, pieces, flags),
+                // The peer may not have sent it again yet.
+                Some(_) if seen > 0 => Ok(seen),
+                Some(over) => what_is_there(endpoint, fd, pieces, flags).map_err(|errno| match errno {
+                    Errno(libc::EAGAIN) | FULL => over,
+                    _ => errno,
+                }),
+            };
         }
         let turn = link.consumer().peer_turn();
         let step = match carrier::shielded(endpoint, pieces, || attempt(endpoint, fd, link, pieces, &mut request)) {
@@ -140,6 +146,7 @@ fn receive_patiently(
             Step::Took(n, more) => {
                 let behind = peek_behind(endpoint, fd, link, pieces, n, flags);
                 let n = n + behind;
+                seen = n;
                 // A peek that waits for all: until the peer has published more.
                 let waits = n < goal && !last_peek;
                 if !waits || over.is_some() || patience.is_over(endpoint, fd) {
@@ -155,7 +162,7 @@ fn receive_patiently(
                 let consumer = link.consumer();
                 let on_tcp = !more || consumer.goes_back_at().is_some() || consumer.is_left();
                 if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
-                    last_peek = !patience.doze(endpoint, socket);
+                    over = patience.doze(endpoint, socket).err();
                     continue;
                 }
                 empty.peek = {
@@ -292,6 +299,16 @@ fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_
         Err(_) if pieces.done() > 0 => Ok(pieces.done()),
         Err(errno) => Err(errno),
     }
+}
+
+/// The same without waiting.
+fn what_is_there(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
+    let is_there = || kernel::poll_now(endpoint.descriptor(fd), libc::POLLIN | libc::POLLRDHUP) != 0;
+    // A splice asks the socket whether it may wait, whatever its flags.
+    if pieces.pipe().is_some() && !is_there() {
+        return if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) };
+    }
+    by_tcp(endpoint, fd, pieces, flags | libc::MSG_DONTWAIT)
 }
 
 /// The kernel's own call.

@@ -359,7 +359,10 @@ fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) ->
     // Without room for the copy the peer must do with the ring.
     if for_good && tcp::can_send(fd) && tcp::has_room(fd, producer.unread()) {
         if let Some(Departure { position, copy, wake }) = producer.try_depart()? {
-            endpoint.deliver(link, wake);
+            // Who has marked its end wakes them once that is there to see.
+            if !link.has_ended() {
+                endpoint.deliver(link, wake);
+            }
             return if recall::send_copy(fd, link, position, copy) { Ok(true) } else { Err(Broken) };
         }
     } else if let Some(wake) = producer.try_go_back() {

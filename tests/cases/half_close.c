@@ -8,6 +8,7 @@ void alice(void)
 	int fd = pair_up();
 	fill(data, sizeof data, 1, 0);
 	send_all(fd, data, sizeof data);
+	TRY(shutdown(fd, 7));
 	TRY(shutdown(fd, SHUT_WR));
 	say_bytes("answer", in, TRY(recv(fd, in, sizeof in, MSG_WAITALL)));
 	TRY(recv(fd, in, 1, 0));

@@ -1,8 +1,8 @@
-/* A signal ends a receive that has just begun to wait, while the connection goes back to TCP (stdio takes it). */
+/* A signal ends a receive (a splice; a peek that waits for more than is there) that has just begun to wait, while the connection goes back to TCP (stdio takes it). */
 #include "case.h"
 
-enum { ROUNDS = 80 };
-static int fd;
+enum { ROUNDS = 120, WAYS = 3 };
+static int fd, ends[2];
 static _Atomic int tid, ended;
 
 static void handler(int signal)
@@ -10,12 +10,20 @@ static void handler(int signal)
 	(void)signal;
 }
 
-static void *reads(void *unused)
+static void *reads(void *round)
 {
-	char byte;
-	(void)unused;
+	char in[10];
 	tid = gettid();
-	CHECK(recv(fd, &byte, 1, 0) == -1 && errno == EINTR);
+	switch ((long)round % WAYS) {
+	case 0:
+		CHECK(recv(fd, in, 1, 0) == -1 && errno == EINTR);
+		break;
+	case 1:
+		CHECK(splice(fd, NULL, ends[1], NULL, 10, 0) == -1 && errno == EINTR);
+		break;
+	case 2:
+		CHECK(recv(fd, in, 10, MSG_PEEK | MSG_WAITALL) == 3);
+	}
 	ended = 1;
 	return NULL;
 }
@@ -24,10 +32,14 @@ void alice(void)
 {
 	int lost = 0;
 	on_signal(SIGUSR1, handler, 0);
-	for (int i = 0; i < ROUNDS; i++) {
+	MUST(pipe(ends));
+	for (long i = 0; i < ROUNDS; i++) {
 		fd = pair_up();
+		meet();
+		if (i % WAYS == 2)
+			settle_readable(fd, 3);
 		tid = ended = 0;
-		pthread_t reader = thread(reads, NULL);
+		pthread_t reader = thread(reads, (void *)i);
 		while (!tid)
 			;
 		settle_asleep(tid);
@@ -49,6 +61,9 @@ void bob(void)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		int other = pair_up();
+		if (i % WAYS == 2)
+			send_all(other, "was", 3);
+		meet();
 		meet();
 		MUST(close(other));
 	}

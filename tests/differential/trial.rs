@@ -74,7 +74,7 @@ impl Case {
     pub fn is_for(&self, kind: Kind) -> bool {
         match self.name.as_str() {
             // Both ends in alice's process.
-            "self_connect" => !matches!(kind, Kind::Bob | Kind::Alice),
+            "self_connect" | "poll_both_ends" => !matches!(kind, Kind::Bob | Kind::Alice),
             // When an edge-triggered registration moves, the last edge may be reported once more: the kernel does not say
             // whether it was. epoll(7) has programs expect that.
             "epoll_edge" => kind != Kind::Cold,

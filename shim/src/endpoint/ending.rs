@@ -1,7 +1,7 @@
 //! An endpoint's end: close, exit, shutdown, and what the last call leaves behind.
 
 use super::{ENDPOINTS, Endpoint, Phase};
-use crate::kin::{self, Census};
+use crate::kin::Census;
 use crate::readiness::{epoll, levels, member};
 use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
 use core::ffi::c_int;
@@ -40,17 +40,23 @@ impl Endpoint {
         let last_holder = if !self.is_pinned() {
             // The table does not know it any more.
             self.kept.store(fd, Ordering::SeqCst);
-            self.leave_family(&mut Census::new(), |link| self.before_end(link))
+            self.leave_family(&mut Census::new(), |link| self.before_end(link, fd))
         } else {
-            if let Some(link) = self.link()
-                && let Ok(kept) = descriptor::keep(fd)
-            {
-                // A call is inside: over TCP it would keep the socket open until it returns, so do we.
-                self.kept.store(kept, Ordering::SeqCst);
-                // Who sleeps on the number that goes is to sleep on this one.
-                self.wake_own(link);
+            let alone = self.is_alone();
+            if let Some(link) = self.link() {
+                match descriptor::keep(fd) {
+                    // A call is inside: over TCP it would keep the socket open until it returns, so do we.
+                    Ok(kept) => {
+                        self.kept.store(kept, Ordering::SeqCst);
+                        // Who sleeps on the number that goes is to sleep on this one.
+                        self.wake_own(link);
+                    }
+                    // Without a descriptor for that it ends now.
+                    Err(_) if alone => self.before_end(link, fd),
+                    Err(_) => {}
+                }
             }
-            self.is_alone()
+            alone
         };
         self.has_left_table(fd);
         Closing { linger: Some(last_holder), ..closing }
@@ -60,7 +66,8 @@ impl Endpoint {
     pub fn exit(&'static self, census: &mut Census) {
         self.keep_after_all_by(self.descriptor(-1));
         self.leave_family(census, |link| {
-            self.before_end(link);
+            // Another thread may be closing the number.
+            self.with_descriptor(|fd| self.before_end(link, fd));
             // The kernel tells the peer all that there is to tell: this is no death.
             let wake = link.mark_end();
             self.deliver(link, wake);
@@ -68,17 +75,20 @@ impl Endpoint {
     }
 
     /// This process holds it no more. If it was the last, it does `last` for a connection that has moved. Once, whoever calls;
-    /// and no call may be inside, which counts there, and stands behind its gates.
+    /// and no call may be inside, which counts there, and stands behind its gates (unless the process exits).
     fn leave_family(&self, census: &mut Census, last: impl FnOnce(&Link)) -> bool {
         if self.left.swap(1, Ordering::Relaxed) != 0 {
             return false;
         }
-        let listed = self.listed.swap(0, Ordering::Relaxed) != 0;
-        let was_last = self.family().leave(listed.then(kin::known_number), census);
+        // No handler forks in between: there would be two that do it.
+        let mask = self.link().map(|_| kernel::block_signals());
+        let number = self.listed.swap(0, Ordering::Relaxed);
+        let was_last = self.family().leave((number != 0).then_some(number), census);
         if was_last {
             self.link().inspect(|link| last(link));
             self.family().give_back();
         }
+        mask.inspect(|mask| kernel::restore_signals(*mask));
         was_last
     }
 
@@ -183,8 +193,7 @@ impl Endpoint {
     }
 
     /// The last descriptor is about to be closed.
-    fn before_end(&'static self, link: &Link) {
-        let fd = self.descriptor(-1);
+    fn before_end(&'static self, link: &Link, fd: c_int) {
         let mut unread = self.has_unread(link);
         if !unread && !link.has_recalled() {
             // What the peer asked for once more and TCP has no room for, is lost: no silent gap.
@@ -272,7 +281,7 @@ impl Endpoint {
             && self.leave_family(&mut Census::new(), |link| {
                 if is_kept {
                     // Only now does the connection end.
-                    self.before_end(link);
+                    self.before_end(link, kept);
                 }
             });
         if is_kept {

@@ -34,11 +34,8 @@ fn accepted(listener: c_int, fd: c_int) -> c_int {
         return fd;
     }
     descriptor::forget_stale(fd);
-    let listener = match descriptor::get(listener) {
-        Some(descriptor::Entry::Endpoint(listener)) => Some(listener),
-        // Inherited, or not TCP.
-        _ => None,
-    };
+    // `None`: inherited, or not TCP.
+    let listener = descriptor::pin(listener);
     if (listener.is_some() || kernel_says_tcp(fd))
         && let Some(endpoint) = descriptor::track(fd, Phase::Counting)
     {
@@ -48,6 +45,7 @@ fn accepted(listener: c_int, fd: c_int) -> c_int {
             None => endpoint.learn_low_water(fd),
         }
     }
+    listener.inspect(|listener| listener.unpin());
     fd
 }
 
@@ -87,6 +85,9 @@ hooks! {
     /// shutdown(2)
     fn shutdown(fd: c_int, how: c_int) -> c_int {
         let real = || real!(fn shutdown(fd: c_int, how: c_int) -> c_int);
+        if !matches!(how, libc::SHUT_RD | libc::SHUT_WR | libc::SHUT_RDWR) {
+            return real();
+        }
         let Some(endpoint) = descriptor::pin(fd) else { return real() };
         held::call(endpoint, || {
             let link = endpoint.link();

@@ -229,7 +229,7 @@ pub fn each(endpoint: &'static Endpoint, mut wanted: impl FnMut(&'static Member)
     with_members(endpoint, || {
         let mut pointer = endpoint.members.load(Ordering::Relaxed);
         while !pointer.is_null() {
-            // SAFETY: as in `each_hot`.
+            // SAFETY: as in `Set::each_hot`.
             let member: &'static Member = unsafe { &*pointer };
             if wanted(member) {
                 return Some(member);
@@ -380,7 +380,7 @@ pub fn remove(member: &'static Member) {
             if pointer.is_null() {
                 return false;
             }
-            // SAFETY: as in `each_hot`.
+            // SAFETY: as in `Set::each_hot`.
             let other: &'static Member = unsafe { &*pointer };
             if core::ptr::eq(other, member) {
                 place.store(other.next_of_endpoint.load(Ordering::Relaxed), Ordering::Release);

@@ -40,7 +40,7 @@ pub struct Patience {
     blocking: Option<bool>,
     /// CLOCK_MONOTONIC ns, from SO_RCVTIMEO.
     deadline: Option<u64>,
-    /// How long the next doze is, in ns: the longer the longer nothing comes.
+    /// How long the next doze is, in ns: the longer the longer the call lasts.
     doze: u64,
     stay: Stay,
 }
@@ -59,15 +59,17 @@ impl Patience {
         self.blocking == Some(false)
     }
 
-    /// Waits a while, or until TCP shows the end; `false` when the call may not wait any more, after a signal or at its
+    /// Waits a while, or until TCP shows the end. An error when the call may not wait any more, after a signal or at its
     /// deadline.
-    pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> bool {
+    pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> Result<(), Errno> {
         let left = self.deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(kernel::now_ns()));
         let mask = self.stay.begin();
         let time = left.min(self.doze);
         self.doze = SOON.min(2 * time);
-        let doze = || wait::doze(fd, time, mask);
-        left > 0 && held::during(Obligation::Call(endpoint), doze).is_ok()
+        if left == 0 {
+            return Err(Errno(libc::EAGAIN));
+        }
+        held::during(Obligation::Call(endpoint), || wait::doze(fd, time, mask))
     }
 
     /// Lets signals through again: the call goes on by other means. Whether one has ended it; `part`: of which a part is done.
