@@ -11,7 +11,7 @@ use crate::kernel::{self, Errno};
 use crate::log::{self, Level};
 use crate::prefix::Prefixes;
 use crate::slab::Spin;
-use crate::{config, descriptor};
+use crate::{config, descriptor, held};
 use bytemuck::Zeroable;
 use connection::{GENERATION, MAILBOX, RETRY, SOCKET, UNWELCOMED, connection, hang_up, start_anew};
 pub use connection::{is_reachable, relocate};
@@ -274,8 +274,7 @@ fn answer(message: &[u8], fds: &mut [c_int; MAX_FDS]) -> Option<Option<Notice>> 
         Kind::Refused => {
             let notice: &Notice = bytemuck::try_from_bytes(message).ok()?;
             if let Some((endpoint, _)) = descriptor::pin_by_id(named) {
-                endpoint.settle(Reason::from_wire(notice.reason).unwrap_or(Reason::Peer));
-                endpoint.unpin();
+                held::call(endpoint, || endpoint.settle(Reason::from_wire(notice.reason).unwrap_or(Reason::Peer)));
             }
             Some(None)
         }
@@ -301,12 +300,13 @@ fn handout(
         // It is gone, or about to be.
         return reply(Kind::Declined, Reason::Gone, 0);
     };
-    let result = take(endpoint, fd);
-    let side = endpoint.side();
-    if let Err(reason) = result {
-        endpoint.give_up(reason);
-    }
-    endpoint.unpin();
+    let (result, side) = held::call(endpoint, || {
+        let result = take(endpoint, fd);
+        if let Err(reason) = result {
+            endpoint.give_up(reason);
+        }
+        (result, endpoint.side())
+    });
     match result {
         Ok(()) => reply(taken, Reason::None, side),
         Err(reason) => reply(Kind::Declined, reason, side),

@@ -238,10 +238,11 @@ pub fn duplicate(fd: c_int, copy: c_int) {
     match get(fd) {
         Some(Entry::Endpoint(_)) => {
             let Some(endpoint) = pin(fd) else { return };
-            if endpoint.add_ref() && !enter(copy, Entry::Endpoint(endpoint)) {
-                endpoint.close(-1).finish();
-            }
-            endpoint.unpin();
+            held::call(endpoint, || {
+                if endpoint.add_ref() && !enter(copy, Entry::Endpoint(endpoint)) {
+                    endpoint.close(-1).finish();
+                }
+            });
         }
         Some(entry @ Entry::Set(set)) => {
             set.add_ref();
@@ -272,11 +273,16 @@ pub fn for_each(mut work: impl FnMut(c_int, Entry)) {
     }
 }
 
+/// Whether a walk that meets an endpoint at `fd` meets it there for the first time.
+fn is_first(endpoint: &'static Endpoint, fd: c_int) -> bool {
+    !endpoint.is_shared_here() || find(endpoint) == Some(fd)
+}
+
 /// Calls `work` once for each endpoint.
 pub fn for_each_endpoint(mut work: impl FnMut(&'static Endpoint)) {
     for_each(|fd, entry| {
         if let Entry::Endpoint(endpoint) = entry
-            && endpoint.any_descriptor() == Some(fd)
+            && is_first(endpoint, fd)
         {
             work(endpoint);
         }
@@ -290,7 +296,7 @@ pub fn for_each_pinned(mut work: impl FnMut(&'static Endpoint)) {
             && let Some(endpoint) = pin(fd)
         {
             held::call(endpoint, || {
-                if endpoint.any_descriptor() == Some(fd) {
+                if is_first(endpoint, fd) {
                     work(endpoint);
                 }
             });

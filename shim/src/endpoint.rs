@@ -344,6 +344,10 @@ impl Endpoint {
     /// The family knows this process by its number from here on, so that it is not counted any more once it is gone. Without
     /// a number, none of those to come is believed: they may be told by other books.
     pub fn list(&self, number: Option<u32>, census: &mut Census) {
+        if self.left.load(Ordering::Relaxed) != 0 {
+            // The process exits, and counts no more.
+            return;
+        }
         match number {
             Some(number) if self.family().list(number, census) => self.listed.store(number, Ordering::Relaxed),
             Some(_) => {}
@@ -415,7 +419,8 @@ impl Endpoint {
     pub fn with_descriptor<T>(&'static self, work: impl FnOnce(c_int) -> T) -> T {
         loop {
             let fd = self.descriptor(-1);
-            if fd < 0 || !process::owns_tables() {
+            // A filter may end the process for a copy.
+            if fd < 0 || !process::owns_tables() || broker::is_silent() {
                 return work(fd);
             }
             let copy = match descriptor::keep(fd) {

@@ -124,13 +124,17 @@ impl Family {
         self.holders.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The caller, which is listed under `number`, is no holder from here on. Whether it was the last: of several that go at
-    /// once, one is. It does what the last one has to, and gives the family back.
-    pub fn leave(&self, number: Option<u32>, census: &mut Census) -> bool {
-        let is_believed = self.holders.load(Ordering::SeqCst) != 1 && self.closed.load(Ordering::SeqCst) == 0;
-        for other in self.listed().filter(|other| is_believed && Some(*other) != number) {
-            // Those that have gone without a word are not the last. Not only until one is found that lives: it may be leaving, too.
-            self.has_gone(other, census);
+    /// The caller, which is listed under `number`, is no holder from here on. Whether it was the last, who is to give the family
+    /// [back](Self::give_back): of several that go at once, one is. With a `census` those that have gone without a word are not.
+    pub fn leave(&self, number: Option<u32>, census: Option<&mut Census>) -> bool {
+        if self.holders.load(Ordering::SeqCst) != 1
+            && self.closed.load(Ordering::SeqCst) == 0
+            && let Some(census) = census
+        {
+            // Not only until one is found that lives: it may be leaving, too.
+            for other in self.listed().filter(|other| Some(*other) != number) {
+                self.has_gone(other, census);
+            }
         }
         // Somebody may have taken it for gone, and counted so.
         let counts = number.is_none_or(|number| self.strike(number));

@@ -88,6 +88,8 @@ pub fn relocate(from: c_int, to: c_int) -> bool {
     if FILE.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return false;
     }
+    // Those that are listed under it while others are not: this process takes its own number for that of one who lives.
+    descriptor::for_each_pinned(Endpoint::unlist);
     NUMBER.store(0, Ordering::Relaxed);
     descriptor::for_each_pinned(Endpoint::unlist);
     true

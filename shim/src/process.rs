@@ -71,11 +71,6 @@ pub fn owns_tables() -> bool {
 /// Set once the process exits: its holdings have been given up.
 static EXITING: AtomicU32 = AtomicU32::new(0);
 
-/// Whether the process exits.
-pub fn is_exiting() -> bool {
-    EXITING.load(Ordering::Relaxed) != 0
-}
-
 /// quick_exit runs no destructor of a library's.
 unsafe extern "C" fn quick_exit(_: *mut c_void) {
     exit();

@@ -162,6 +162,7 @@ fn receive_patiently(
                 let consumer = link.consumer();
                 let on_tcp = !more || consumer.goes_back_at().is_some() || consumer.is_left();
                 if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
+                    // Without descriptors to wait with it is content with that, too.
                     over = patience.doze(endpoint, socket).err();
                     continue;
                 }

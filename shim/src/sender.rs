@@ -359,7 +359,8 @@ fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) ->
     // Without room for the copy the peer must do with the ring.
     if for_good && tcp::can_send(fd) && tcp::has_room(fd, producer.unread()) {
         if let Some(Departure { position, copy, wake }) = producer.try_depart()? {
-            // Who has marked its end wakes them once that is there to see.
+            // Who has marked its end wakes them once that is there to see. (Should there be none TCP wakes them, or what comes
+            // next on it.)
             if !link.has_ended() {
                 endpoint.deliver(link, wake);
             }

@@ -44,6 +44,8 @@ static void trips(int fd, bool first)
 void alice(void)
 {
 	char byte;
+	/* One of them stays open to the end. */
+	pair_up();
 	int moved = pair_up(), fresh = joined();
 	meet();
 	confine();
@@ -58,7 +60,7 @@ void alice(void)
 void bob(void)
 {
 	char byte;
-	int moved = pair_up(), fresh = joined();
+	int open = pair_up(), moved = pair_up(), fresh = joined();
 	meet();
 	trips(moved, false);
 	trips(fresh, false);
@@ -66,4 +68,6 @@ void bob(void)
 	TRY(close(moved));
 	TRY(read(fresh, &byte, 1));
 	TRY(close(fresh));
+	TRY(read(open, &byte, 1));
+	TRY(close(open));
 }

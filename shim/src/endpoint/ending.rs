@@ -3,7 +3,7 @@
 use super::{ENDPOINTS, Endpoint, Phase};
 use crate::kin::Census;
 use crate::readiness::{epoll, levels, member};
-use crate::{broker, descriptor, kernel, process, recall, sender, tcp};
+use crate::{broker, descriptor, kernel, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -80,10 +80,13 @@ impl Endpoint {
         if self.left.swap(1, Ordering::Relaxed) != 0 {
             return false;
         }
-        // No handler forks in between: there would be two that do it.
-        let mask = self.link().map(|_| kernel::block_signals());
+        // No handler forks in between: there would be two that do it. (Behind a filter that may end the process for it there is
+        // nothing to do: all have left the ring.)
+        let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
         let number = self.listed.swap(0, Ordering::Relaxed);
-        let was_last = self.family().leave((number != 0).then_some(number), census);
+        // Where there is nothing to be done by the last there is no need to know.
+        let asked = self.link().map(|_| census);
+        let was_last = self.family().leave((number != 0).then_some(number), asked);
         if was_last {
             self.link().inspect(|link| last(link));
             self.family().give_back();
@@ -277,13 +280,12 @@ impl Endpoint {
     pub(super) fn bury(&'static self) {
         let kept = self.kept.load(Ordering::SeqCst);
         let is_kept = descriptor::is_own(kept);
-        let ending = !process::is_exiting()
-            && self.leave_family(&mut Census::new(), |link| {
-                if is_kept {
-                    // Only now does the connection end.
-                    self.before_end(link, kept);
-                }
-            });
+        let ending = self.leave_family(&mut Census::new(), |link| {
+            if is_kept {
+                // Only now does the connection end.
+                self.before_end(link, kept);
+            }
+        });
         if is_kept {
             self.kept.store(-1, Ordering::SeqCst);
             descriptor::close_own(kept);

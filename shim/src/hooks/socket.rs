@@ -1,6 +1,6 @@
 //! socket, connect, accept, shutdown.
 
-use crate::endpoint::Phase;
+use crate::endpoint::{Endpoint, Phase};
 use crate::hooks::LOWEST;
 use crate::hooks::io::hooks;
 use crate::{descriptor, held, kernel, real, stream};
@@ -34,18 +34,18 @@ fn accepted(listener: c_int, fd: c_int) -> c_int {
         return fd;
     }
     descriptor::forget_stale(fd);
-    // `None`: inherited, or not TCP.
-    let listener = descriptor::pin(listener);
-    if (listener.is_some() || kernel_says_tcp(fd))
-        && let Some(endpoint) = descriptor::track(fd, Phase::Counting)
-    {
-        endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
-        match listener {
-            Some(listener) => endpoint.inherit(listener),
-            None => endpoint.learn_low_water(fd),
+    let begin = |learn: &dyn Fn(&Endpoint)| {
+        if let Some(endpoint) = descriptor::track(fd, Phase::Counting) {
+            endpoint.since_ns.store(kernel::now_ns(), Ordering::Relaxed);
+            learn(endpoint);
         }
+    };
+    match descriptor::pin(listener) {
+        Some(listener) => held::call(listener, || begin(&|endpoint| endpoint.inherit(listener))),
+        // Inherited; or not TCP, or another thread has closed it.
+        None if kernel_says_tcp(fd) => begin(&|endpoint| endpoint.learn_low_water(fd)),
+        None => {}
     }
-    listener.inspect(|listener| listener.unpin());
     fd
 }
 
