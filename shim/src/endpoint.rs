@@ -324,7 +324,6 @@ impl Endpoint {
         self.pins.start();
         // Who is listed, or leaves it to another image, is the parent.
         self.listed.store(0, Ordering::Relaxed);
-        self.left.store(0, Ordering::Relaxed);
         self.bequeathed.store(0, Ordering::Relaxed);
         self.kept.store(-1, Ordering::Relaxed);
         self.lingers.store(0, Ordering::Relaxed);

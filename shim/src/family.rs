@@ -125,12 +125,9 @@ impl Family {
     }
 
     /// The caller, which is listed under `number`, is no holder from here on. Whether it was the last, who is to give the family
-    /// [back](Self::give_back): of several that go at once, one is. With a `census` those that have gone without a word are not.
-    pub fn leave(&self, number: Option<u32>, census: Option<&mut Census>) -> bool {
-        if self.holders.load(Ordering::SeqCst) != 1
-            && self.closed.load(Ordering::SeqCst) == 0
-            && let Some(census) = census
-        {
+    /// [back](Self::give_back): of several that go at once, one is; none that has gone without a word.
+    pub fn leave(&self, number: Option<u32>, census: &mut Census) -> bool {
+        if self.holders.load(Ordering::SeqCst) != 1 && self.closed.load(Ordering::SeqCst) == 0 {
             // Not only until one is found that lives: it may be leaving, too.
             for other in self.listed().filter(|other| Some(*other) != number) {
                 self.has_gone(other, census);

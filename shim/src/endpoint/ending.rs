@@ -84,9 +84,7 @@ impl Endpoint {
         // nothing to do: all have left the ring.)
         let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
         let number = self.listed.swap(0, Ordering::Relaxed);
-        // Where there is nothing to be done by the last there is no need to know.
-        let asked = self.link().map(|_| census);
-        let was_last = self.family().leave((number != 0).then_some(number), asked);
+        let was_last = self.family().leave((number != 0).then_some(number), census);
         if was_last {
             self.link().inspect(|link| last(link));
             self.family().give_back();
