@@ -441,7 +441,7 @@ fn locked<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     fn packets() -> [c_int; 2] {
@@ -459,8 +459,8 @@ mod tests {
         receive(socket, bytemuck::bytes_of_mut(&mut notice)).ok().map(|_| notice)
     }
 
-    /// There is one connection to the broker.
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    /// There is one connection to the broker, and one process that founds families.
+    pub static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     #[test]
     fn a_handout_that_is_declined_is_named_in_the_reply() {

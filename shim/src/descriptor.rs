@@ -5,7 +5,7 @@ use crate::held::{self, Obligation};
 use crate::kernel;
 use crate::kin::{self, Census};
 use crate::readiness::epoll::{self, Set};
-use crate::{foreign, process, real, tcp, thread};
+use crate::{broker, foreign, process, real, tcp, thread};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use slipstream_protocol::Reason;
@@ -457,6 +457,9 @@ pub fn after_fork(announced: bool, comparable: bool) {
     let mut number = None;
     for_each_endpoint(|endpoint| {
         endpoint.after_fork();
+        if endpoint.has_left() {
+            return;
+        }
         if !announced || !endpoint.was_raised() {
             endpoint.family().raise();
         }
@@ -494,7 +497,7 @@ pub fn closing(fd: c_int) -> Option<Ending> {
         return None;
     }
     let is_moved = matches!(known, Entry::Endpoint(endpoint) if endpoint.phase() == Phase::Linked);
-    let awaited = is_moved && !real::single_threaded();
+    let awaited = is_moved && !real::single_threaded() && !broker::is_silent();
     // A close that lingers gives the number away before it returns.
     let lingers = awaited && tcp::lingers(fd);
     let entry = replace(fd, if awaited { changing_mark() } else { 0 }).map(|entry| ending(fd, entry));

@@ -343,12 +343,14 @@ impl Endpoint {
     /// The family knows this process by its number from here on, so that it is not counted any more once it is gone. Without
     /// a number, none of those to come is believed: they may be told by other books.
     pub fn list(&self, number: Option<u32>, census: &mut Census) {
-        if self.left.load(Ordering::Relaxed) != 0 {
-            // The process exits, and counts no more.
-            return;
-        }
         match number {
-            Some(number) if self.family().list(number, census) => self.listed.store(number, Ordering::Relaxed),
+            Some(number) if self.family().list(number, census) => {
+                // SeqCst here and in `leave_family`: of two threads of which one exits, one finds what the other has stored.
+                self.listed.store(number, Ordering::SeqCst);
+                if self.left.load(Ordering::SeqCst) != 0 && self.listed.swap(0, Ordering::SeqCst) != 0 {
+                    self.family().forget(number);
+                }
+            }
             Some(_) => {}
             None => self.family().close_list(),
         }

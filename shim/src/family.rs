@@ -1,6 +1,6 @@
 //! What all holders of an endpoint share before it has an outbox: memory that fork does not copy.
 
-use crate::kernel::Errno;
+use crate::kernel::{self, Errno};
 use crate::kin::{self, Census};
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
@@ -33,7 +33,33 @@ pub struct Family {
     pub low_water: AtomicU32,
     /// An error of TCP's that was taken while the ring still had bytes; told after them, to whoever asks next.
     held_error: AtomicI32,
+    /// Of the process that founded it: the only one that founds another one here.
+    home: AtomicPtr<Home>,
     next: AtomicPtr<Family>,
+}
+
+/// What a process' families come back to when the last holder is another one, its child: in memory that they share.
+#[repr(C)]
+struct Home {
+    returned: AtomicPtr<Family>,
+}
+
+/// Of this process; null before its first family, or without memory: each last holder has the family for itself then.
+static HOME: AtomicPtr<Home> = AtomicPtr::new(core::ptr::null_mut());
+
+fn home() -> *mut Home {
+    let known = HOME.load(Ordering::Acquire);
+    if !known.is_null() {
+        return known;
+    }
+    let Ok(page) = kernel::map_anonymous(4096, true) else { return known };
+    match HOME.compare_exchange(known, page.cast(), Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => page.cast(),
+        Err(other) => {
+            kernel::unmap(page, 4096);
+            other
+        }
+    }
 }
 
 /// How many holders are known by their number: a parent and some children.
@@ -50,7 +76,13 @@ static FAMILIES: Slab<Family> = Slab::new(true);
 impl Family {
     /// A family with one holder.
     pub fn found() -> Option<&'static Self> {
+        let home = home();
+        // SAFETY: null, or a page that is never unmapped; zero is a valid value of it.
+        if let Some(home) = unsafe { home.as_ref() } {
+            home.sweep();
+        }
         let family = FAMILIES.take()?;
+        family.home.store(home, Ordering::Relaxed);
         family.readers.reset();
         family.writers.reset();
         family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
@@ -140,7 +172,12 @@ impl Family {
 
     /// Nobody holds it.
     pub fn give_back(&'static self) {
-        FAMILIES.give(self);
+        let home = self.home.load(Ordering::Relaxed);
+        // SAFETY: as in `found`; who has the family has its founder's page.
+        match unsafe { home.as_ref() } {
+            Some(other) if home != HOME.load(Ordering::Relaxed) => other.take_in(self),
+            _ => FAMILIES.give(self),
+        }
     }
 
     /// Lists a holder that is counted already. `false`: there is no place for it.
@@ -153,6 +190,11 @@ impl Family {
         self.list.iter().any(known)
             || self.list.iter().any(enter)
             || (self.listed().any(|other| self.has_gone(other, census)) && self.list.iter().any(enter))
+    }
+
+    /// A holder that counts no more is not to be listed, either.
+    pub fn forget(&self, number: u32) {
+        self.strike(number);
     }
 
     /// A holder goes on without being listed.
@@ -197,7 +239,67 @@ impl Family {
     }
 }
 
+impl Home {
+    /// A family whose last holder is another process. A stack, which only ever is taken whole.
+    fn take_in(&self, family: &'static Family) {
+        let mut first = self.returned.load(Ordering::Relaxed);
+        loop {
+            family.next.store(first, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `sweep`, for the link; what the last holder did to it is done.
+            let new = core::ptr::from_ref(family).cast_mut();
+            match self.returned.compare_exchange(first, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    /// What has come back can be founded anew.
+    fn sweep(&self) {
+        if self.returned.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let mut next = self.returned.swap(core::ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: families live in memory that is never unmapped.
+        while let Some(family) = unsafe { next.as_ref() } {
+            next = family.next.load(Ordering::Relaxed);
+            FAMILIES.give(family);
+        }
+    }
+}
+
 /// In a forked child.
 pub fn after_fork() {
     FAMILIES.after_fork();
+    HOME.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_whose_last_holder_is_a_child_comes_back_to_its_founder() {
+        let _alone = crate::broker::tests::ALONE.lock();
+        let family = Family::found().unwrap();
+        family.raise();
+        assert!(!family.leave(None, &mut Census::new()));
+        // SAFETY: the child makes only calls that any thread's child may.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            after_fork();
+            let last = family.leave(None, &mut Census::new());
+            if last {
+                family.give_back();
+            }
+            let kept = Family::found().is_some_and(|other| !core::ptr::eq(other, family));
+            // SAFETY: as above.
+            unsafe { libc::_exit(i32::from(!(last && kept))) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(core::ptr::eq(Family::found().unwrap(), family));
+    }
 }

@@ -43,7 +43,7 @@ impl Endpoint {
             self.leave_family(&mut Census::new(), |link| self.before_end(link, fd))
         } else {
             let alone = self.is_alone();
-            if let Some(link) = self.link() {
+            if let Some(link) = self.link().filter(|_| !broker::is_silent()) {
                 match descriptor::keep(fd) {
                     // A call is inside: over TCP it would keep the socket open until it returns, so do we.
                     Ok(kept) => {
@@ -77,13 +77,12 @@ impl Endpoint {
     /// This process holds it no more. If it was the last, it does `last` for a connection that has moved. Once, whoever calls;
     /// and no call may be inside, which counts there, and stands behind its gates (unless the process exits).
     fn leave_family(&self, census: &mut Census, last: impl FnOnce(&Link)) -> bool {
-        if self.left.swap(1, Ordering::Relaxed) != 0 {
+        if self.left.swap(1, Ordering::SeqCst) != 0 {
             return false;
         }
-        // No handler forks in between: there would be two that do it. (Behind a filter that may end the process for it there is
-        // nothing to do: all have left the ring.)
+        // No handler forks in between: there would be two that do it.
         let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
-        let number = self.listed.swap(0, Ordering::Relaxed);
+        let number = self.listed.swap(0, Ordering::SeqCst);
         let was_last = self.family().leave((number != 0).then_some(number), census);
         if was_last {
             self.link().inspect(|link| last(link));
@@ -181,6 +180,9 @@ impl Endpoint {
 
     /// One holder more: a child is about to be forked.
     pub fn raise(&self) {
+        if self.has_left() {
+            return;
+        }
         self.family().raise();
         self.raised.store(1, Ordering::Relaxed);
         if let Some(link) = self.link().filter(|link| link.has_ended()) {
@@ -190,11 +192,21 @@ impl Endpoint {
 
     /// Whether it was, for the last fork as for those before: not what another thread's accept has made since.
     pub fn was_raised(&self) -> bool {
-        self.raised.load(Ordering::Relaxed) != 0
+        self.raised.load(Ordering::Relaxed) != 0 && !self.has_left()
+    }
+
+    /// Whether this process counts no more: it exits. A child that another of its threads makes does not, either.
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed) != 0
     }
 
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link, fd: c_int) {
+        if broker::is_silent() {
+            // A filter may end the process for more.
+            let _ = link.mark_end();
+            return;
+        }
         let mut unread = self.has_unread(link);
         if !unread && !link.has_recalled() {
             // What the peer asked for once more and TCP has no room for, is lost: no silent gap.
