@@ -184,7 +184,7 @@ impl Endpoint {
         self.cookie.store(0, Ordering::Relaxed);
         self.since_ns.store(0, Ordering::Relaxed);
         self.last_fd.store(fd, Ordering::Relaxed);
-        self.family.store(core::ptr::from_ref(family).cast_mut(), Ordering::Relaxed);
+        self.set_family(family);
         self.prefixes.store(core::ptr::null_mut(), Ordering::Relaxed);
         self.pair.store(0, Ordering::Relaxed);
         for fd in [&self.own_bell, &self.peer_bell, &self.socket, &self.kept] {
@@ -231,6 +231,10 @@ impl Endpoint {
     pub fn family(&self) -> &'static Family {
         // SAFETY: set when the endpoint was made; families live in memory that is never unmapped.
         unsafe { &*self.family.load(Ordering::Relaxed) }
+    }
+
+    fn set_family(&self, family: &'static Family) {
+        self.family.store(core::ptr::from_ref(family).cast_mut(), Ordering::Relaxed);
     }
 
     /// The link, while [`Phase::Linked`].
@@ -343,6 +347,9 @@ impl Endpoint {
     /// The family knows this process by its number from here on, so that it is not counted any more once it is gone. Without
     /// a number, none of those to come is believed: they may be told by other books.
     pub fn list(&self, number: Option<u32>, census: &mut Census) {
+        if self.has_left() {
+            return;
+        }
         match number {
             Some(number) if self.family().list(number, census) => {
                 // SeqCst here and in `leave_family`: of two threads of which one exits, one finds what the other has stored.

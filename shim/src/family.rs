@@ -4,6 +4,7 @@ use crate::kernel::{self, Errno};
 use crate::kin::{self, Census};
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
+use crate::{broker, process};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::gate::Gate;
 
@@ -76,13 +77,16 @@ static FAMILIES: Slab<Family> = Slab::new(true);
 impl Family {
     /// A family with one holder.
     pub fn found() -> Option<&'static Self> {
+        // Before anything of a parent's is touched.
+        process::check();
         let home = home();
         // SAFETY: null, or a page that is never unmapped; zero is a valid value of it.
         if let Some(home) = unsafe { home.as_ref() } {
             home.sweep();
         }
         let family = FAMILIES.take()?;
-        family.home.store(home, Ordering::Relaxed);
+        // A handler may have forked, and this be the child.
+        family.home.store(HOME.load(Ordering::Relaxed), Ordering::Relaxed);
         family.readers.reset();
         family.writers.reset();
         family.passed.iter().for_each(|passed| passed.store(0, Ordering::Relaxed));
@@ -168,6 +172,15 @@ impl Family {
         // Somebody may have taken it for gone, and counted so.
         let counts = number.is_none_or(|number| self.strike(number));
         counts && self.holders.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Of an endpoint that counts no more: what is done here is nobody's.
+    pub fn nobody() -> &'static Self {
+        // SAFETY: all zero is a family of nobody.
+        static NOBODY: Family = unsafe { core::mem::zeroed() };
+        NOBODY.lose_count();
+        NOBODY.low_water.store(1, Ordering::Relaxed);
+        &NOBODY
     }
 
     /// Nobody holds it.
@@ -259,12 +272,18 @@ impl Home {
         if self.returned.load(Ordering::Relaxed).is_null() {
             return;
         }
+        if broker::is_silent() {
+            return;
+        }
+        // A handler that forks would leave them to both; one that founds another would lose them.
+        let mask = kernel::block_foreign_signals();
         let mut next = self.returned.swap(core::ptr::null_mut(), Ordering::Acquire);
         // SAFETY: families live in memory that is never unmapped.
         while let Some(family) = unsafe { next.as_ref() } {
             next = family.next.load(Ordering::Relaxed);
             FAMILIES.give(family);
         }
+        kernel::restore_signals(mask);
     }
 }
 

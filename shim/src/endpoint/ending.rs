@@ -1,6 +1,7 @@
 //! An endpoint's end: close, exit, shutdown, and what the last call leaves behind.
 
 use super::{ENDPOINTS, Endpoint, Phase};
+use crate::family::Family;
 use crate::kin::Census;
 use crate::readiness::{epoll, levels, member};
 use crate::{broker, descriptor, kernel, recall, sender, tcp};
@@ -83,10 +84,13 @@ impl Endpoint {
         // No handler forks in between: there would be two that do it.
         let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
         let number = self.listed.swap(0, Ordering::SeqCst);
-        let was_last = self.family().leave((number != 0).then_some(number), census);
+        let family = self.family();
+        let was_last = family.leave((number != 0).then_some(number), census);
         if was_last {
             self.link().inspect(|link| last(link));
-            self.family().give_back();
+            // For other threads' calls, destructors, children of one that exits: the family may soon be another connection's.
+            self.set_family(Family::nobody());
+            family.give_back();
         }
         mask.inspect(|mask| kernel::restore_signals(*mask));
         was_last
@@ -203,7 +207,10 @@ impl Endpoint {
     /// The last descriptor is about to be closed.
     fn before_end(&'static self, link: &Link, fd: c_int) {
         if broker::is_silent() {
-            // A filter may end the process for more.
+            // A filter may end the process for more. The peer is to look for what is unread as after a death.
+            if !link.has_recalled() && link.consumer().unread() > 0 {
+                link.mark_shared();
+            }
             let _ = link.mark_end();
             return;
         }
