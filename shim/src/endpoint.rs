@@ -347,19 +347,21 @@ impl Endpoint {
     /// The family knows this process by its number from here on, so that it is not counted any more once it is gone. Without
     /// a number, none of those to come is believed: they may be told by other books.
     pub fn list(&self, number: Option<u32>, census: &mut Census) {
+        // Once: another thread may exit, and the family be another connection's then.
+        let family = self.family();
         if self.has_left() {
             return;
         }
         match number {
-            Some(number) if self.family().list(number, census) => {
+            Some(number) if family.list(number, census) => {
                 // SeqCst here and in `leave_family`: of two threads of which one exits, one finds what the other has stored.
                 self.listed.store(number, Ordering::SeqCst);
                 if self.left.load(Ordering::SeqCst) != 0 && self.listed.swap(0, Ordering::SeqCst) != 0 {
-                    self.family().forget(number);
+                    family.strike(number);
                 }
             }
             Some(_) => {}
-            None => self.family().close_list(),
+            None => family.close_list(),
         }
     }
 

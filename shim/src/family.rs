@@ -49,12 +49,13 @@ struct Home {
 static HOME: AtomicPtr<Home> = AtomicPtr::new(core::ptr::null_mut());
 
 fn home() -> *mut Home {
-    let known = HOME.load(Ordering::Acquire);
+    // Relaxed, here and wherever it is read: the page is the kernel's zeroes, nothing of ours is to be seen there first.
+    let known = HOME.load(Ordering::Relaxed);
     if !known.is_null() {
         return known;
     }
     let Ok(page) = kernel::map_anonymous(4096, true) else { return known };
-    match HOME.compare_exchange(known, page.cast(), Ordering::AcqRel, Ordering::Acquire) {
+    match HOME.compare_exchange(known, page.cast(), Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => page.cast(),
         Err(other) => {
             kernel::unmap(page, 4096);
@@ -73,6 +74,8 @@ impl Slot for Family {
 }
 
 static FAMILIES: Slab<Family> = Slab::new(true);
+// SAFETY: made of atomics and gates (which are atomics), for all of which zero is a valid value.
+static NOBODY: Family = unsafe { core::mem::zeroed() };
 
 impl Family {
     /// A family with one holder.
@@ -134,6 +137,10 @@ impl Family {
 
     /// Keeps an error for whoever asks next.
     pub fn hold_error(&self, errno: Errno) {
+        if core::ptr::eq(self, &raw const NOBODY) {
+            // It would be another connection's, too.
+            return;
+        }
         self.held_error.store(errno.0, Ordering::Relaxed);
     }
 
@@ -174,10 +181,8 @@ impl Family {
         counts && self.holders.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    /// Of an endpoint that counts no more: what is done here is nobody's.
+    /// Of all endpoints of a process that count no more: what is done here is nobody's.
     pub fn nobody() -> &'static Self {
-        // SAFETY: all zero is a family of nobody.
-        static NOBODY: Family = unsafe { core::mem::zeroed() };
         NOBODY.lose_count();
         NOBODY.low_water.store(1, Ordering::Relaxed);
         &NOBODY
@@ -203,11 +208,6 @@ impl Family {
         self.list.iter().any(known)
             || self.list.iter().any(enter)
             || (self.listed().any(|other| self.has_gone(other, census)) && self.list.iter().any(enter))
-    }
-
-    /// A holder that counts no more is not to be listed, either.
-    pub fn forget(&self, number: u32) {
-        self.strike(number);
     }
 
     /// A holder goes on without being listed.
@@ -247,7 +247,7 @@ impl Family {
     }
 
     /// Takes a number off the list. `false`: it is not there.
-    fn strike(&self, number: u32) -> bool {
+    pub fn strike(&self, number: u32) -> bool {
         self.list.iter().any(|place| place.compare_exchange(number, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok())
     }
 }
@@ -269,14 +269,12 @@ impl Home {
 
     /// What has come back can be founded anew.
     fn sweep(&self) {
-        if self.returned.load(Ordering::Relaxed).is_null() {
-            return;
-        }
-        if broker::is_silent() {
+        if self.returned.load(Ordering::Relaxed).is_null() || broker::is_silent() {
             return;
         }
         // A handler that forks would leave them to both; one that founds another would lose them.
         let mask = kernel::block_foreign_signals();
+        // Acquire: pairs with the Release in `take_in`.
         let mut next = self.returned.swap(core::ptr::null_mut(), Ordering::Acquire);
         // SAFETY: families live in memory that is never unmapped.
         while let Some(family) = unsafe { next.as_ref() } {

@@ -1,12 +1,12 @@
 //! Receiving on a linked endpoint.
 
 mod patience;
+mod peek;
 
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::pieces::{FULL, Pieces, Pipe};
-use crate::readiness::levels;
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::Woken;
@@ -144,7 +144,7 @@ fn receive_patiently(
                 continue;
             }
             Step::Took(n, more) => {
-                let behind = peek_behind(endpoint, fd, link, pieces, n, flags);
+                let behind = peek::behind(endpoint, fd, link, pieces, n, flags);
                 let n = n + behind;
                 seen = n;
                 // A peek that waits for all: until the peer has published more.
@@ -231,65 +231,6 @@ fn receive_patiently(
             Err(errno) => return empty.peek.map_or(Err(errno), |peek| Ok(peek.seen)),
         }
     }
-}
-
-/// A peek that has seen the `seen` last bytes of the ring goes on in TCP, where the sender has gone back to.
-fn peek_behind(
-    endpoint: &'static Endpoint,
-    fd: c_int,
-    link: &Link,
-    pieces: &Pieces,
-    seen: usize,
-    flags: c_int,
-) -> usize {
-    let consumer = link.consumer();
-    let socket = endpoint.descriptor(fd);
-    if seen == pieces.left()
-        || consumer.goes_back_at() != Some(consumer.head() + seen as u64)
-        // Where there is nothing a peek would take the error that waits.
-        || kernel::ioctl_int(socket, libc::FIONREAD) == Ok(0)
-    {
-        return 0;
-    }
-    if consumer.copied() == 0 {
-        peek_tcp(socket, &pieces.behind(seen), flags)
-    } else if levels::has_void(endpoint, link, fd) {
-        0
-    } else {
-        // TCP has what the ring has, too.
-        peek_tcp(socket, pieces, flags).saturating_sub(seen)
-    }
-}
-
-/// How many bytes of TCP's a peek sees now.
-fn peek_tcp(socket: c_int, pieces: &Pieces, flags: c_int) -> usize {
-    pieces.receive(socket, usize::MAX, libc::MSG_PEEK | libc::MSG_DONTWAIT | flags & libc::MSG_TRUNC).unwrap_or(0)
-}
-
-/// A peek that has seen the `before` bytes of TCP up to the ring goes on there, and behind it; how far. Under the lock.
-fn peek_beyond(
-    endpoint: &'static Endpoint,
-    fd: c_int,
-    link: &Link,
-    pieces: &Pieces,
-    before: usize,
-    flags: c_int,
-) -> Result<usize, Broken> {
-    let consumer = link.consumer();
-    // In this order: a sender that has left the ring puts nothing more into it.
-    let left = consumer.is_left();
-    let in_ring = consumer.unread() as usize;
-    let rest = pieces.behind(before);
-    let len = rest.left().min(in_ring);
-    let seen = if len == 0 { 0 } else { carrier::drain(endpoint, &consumer, consumer.head(), len, &rest, flags)? };
-    if !left || seen != in_ring || seen == rest.left() {
-        return Ok(seen);
-    }
-    Ok(match consumer.copied() {
-        0 => seen + pieces.peek_around(fd, before, seen, flags),
-        // TCP has what the ring has, too.
-        _ => seen.max(peek_tcp(fd, pieces, flags).saturating_sub(before)),
-    })
 }
 
 /// The kernel's call on the endpoint's own socket, for what is left.
@@ -592,7 +533,7 @@ fn on_tcp(
                 Step::Took(n, until.is_some())
             } else {
                 request.on_tcp = n;
-                let behind = if n == limit { peek_beyond(endpoint, fd, link, pieces, n, request.flags)? } else { 0 };
+                let behind = if n == limit { peek::beyond(endpoint, fd, link, pieces, n, request.flags)? } else { 0 };
                 // Before the boundary more is to come on TCP.
                 Step::Took(n + behind, until.is_some() && n == limit)
             }

@@ -580,6 +580,14 @@ pthread_t thread(void *(*body)(void *), void *argument)
 
 /* --- the two processes --- */
 
+void pin_to(int cpu)
+{
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	MUST(sched_setaffinity(0, sizeof one, &one));
+}
+
 static char *program;
 
 void exec_again(int fd, bool bare)

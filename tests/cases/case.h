@@ -155,6 +155,8 @@ void settle_asleep(pid_t tid);
 void set_nonblocking(int fd, bool on);
 void on_signal(int number, void (*handler)(int), int flags);
 pthread_t thread(void *(*body)(void *), void *argument);
+/* The calling thread runs on this CPU alone. */
+void pin_to(int cpu);
 /* Executes the case again in the same role, with `fd` kept: again(fd) then runs. */
 void exec_again(int fd, bool bare) __attribute__((noreturn));
 void again(int fd);

@@ -5,14 +5,6 @@ enum { MANY = 20, ROUNDS = 24 };
 static int fds[MANY];
 static _Atomic int ready;
 
-static void pin_to(int cpu)
-{
-	cpu_set_t one;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	MUST(sched_setaffinity(0, sizeof one, &one));
-}
-
 /* Has the one that exits stop in the middle, now and then. */
 static void *hogs(void *unused)
 {

@@ -8,14 +8,6 @@ static _Atomic pid_t tid;
 static _Atomic int count;
 static _Atomic bool stop;
 
-static void pin_to(int cpu)
-{
-	cpu_set_t one;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	MUST(sched_setaffinity(0, sizeof one, &one));
-}
-
 /* Keeps the waiter from its CPU. */
 static void *busy(void *unused)
 {

@@ -7,14 +7,6 @@ static int fds[MANY];
 static _Atomic int ready, stop;
 extern char **environ;
 
-static void pin_to(int cpu)
-{
-	cpu_set_t one;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	MUST(sched_setaffinity(0, sizeof one, &one));
-}
-
 /* Has the one that spawns stop in the middle, now and then. */
 static void *hogs(void *unused)
 {
