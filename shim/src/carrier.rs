@@ -6,6 +6,7 @@
 use crate::endpoint::Endpoint;
 use crate::kernel::{self, Errno};
 use crate::pieces::{FULL, Pieces, Pipe};
+use crate::signals;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_ring::{Broken, Claim, Consumer, Link};
@@ -19,7 +20,7 @@ pub fn shielded<T>(endpoint: &Endpoint, pieces: &Pieces, work: impl FnOnce() -> 
     }
     let mask = kernel::block_signals();
     let result = work();
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     result
 }
 

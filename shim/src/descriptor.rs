@@ -498,13 +498,15 @@ pub fn closing(fd: c_int) -> Option<Ending> {
     }
     let is_moved = matches!(known, Entry::Endpoint(endpoint) if endpoint.phase() == Phase::Linked);
     let awaited = is_moved && !real::single_threaded() && !broker::is_silent();
-    // A close that lingers gives the number away before it returns.
-    let lingers = awaited && tcp::lingers(fd);
     let entry = replace(fd, if awaited { changing_mark() } else { 0 }).map(|entry| ending(fd, entry));
-    if awaited && (lingers || entry.is_none()) {
+    // A close that lingers gives the number away before it returns. Only one that ends the connection does, and then there is no
+    // ring any more that calls on it could pass.
+    let has_left = |entry: &EndingEntry| entry.has_ended() && tcp::lingers(fd);
+    if awaited && entry.as_ref().is_none_or(has_left) {
         changed(fd);
+        return Some(Ending { entry: entry?, awaited: None });
     }
-    Some(Ending { entry: entry?, awaited: (awaited && !lingers).then_some(fd) })
+    Some(Ending { entry: entry?, awaited: awaited.then_some(fd) })
 }
 
 fn ending(fd: c_int, entry: Entry) -> EndingEntry {
@@ -574,6 +576,13 @@ pub struct Ending {
 enum EndingEntry {
     Endpoint(endpoint::Closing),
     Set(&'static Set),
+}
+
+impl EndingEntry {
+    /// Whether it was a connection, and its last descriptor.
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Endpoint(closing) if closing.has_ended())
+    }
 }
 
 impl Ending {

@@ -4,7 +4,7 @@ use crate::kernel::{self, Errno};
 use crate::kin::{self, Census};
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
-use crate::{broker, process};
+use crate::{broker, process, signals};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::gate::Gate;
 
@@ -281,7 +281,7 @@ impl Home {
             next = family.next.load(Ordering::Relaxed);
             FAMILIES.give(family);
         }
-        kernel::restore_signals(mask);
+        signals::restore(mask);
     }
 }
 

@@ -396,10 +396,30 @@ pub fn pending_signals() -> u64 {
 
 /// Of those, the ones that were sent to this very thread. `None` without /proc.
 pub fn own_pending_signals() -> Option<u64> {
+    with_status(b"/proc/thread-self/status\0", |status| signals_after(status, b"SigPnd:\t"))
+}
+
+/// The signals that the process' first thread lets through; none, once that has ended. `None` without /proc.
+pub fn leader_open_signals() -> Option<u64> {
+    with_status(b"/proc/self/status\0", |status| {
+        let ended = place_after(status, b"State:\tZ").is_some();
+        Some(if ended { 0 } else { !signals_after(status, b"SigBlk:\t")? })
+    })
+}
+
+fn with_status<T>(path: &[u8], work: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let mut status = [0u8; 2048];
-    let len = read_file(b"/proc/thread-self/status\0", &mut status).ok()?;
-    let label = b"SigPnd:\t";
-    let start = status.get(..len)?.windows(label.len()).position(|window| window == label)? + label.len();
+    let len = read_file(path, &mut status).ok()?;
+    work(status.get(..len)?)
+}
+
+fn place_after(text: &[u8], label: &[u8]) -> Option<usize> {
+    Some(text.windows(label.len()).position(|window| window == label)? + label.len())
+}
+
+/// The set of signals, in hexadecimal digits, behind a label.
+fn signals_after(status: &[u8], label: &[u8]) -> Option<u64> {
+    let start = place_after(status, label)?;
     let digits = status.get(start..start + 16)?.iter().map_while(|digit| char::from(*digit).to_digit(16));
     Some(digits.fold(0, |mask, digit| mask << 4 | u64::from(digit)))
 }

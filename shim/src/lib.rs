@@ -31,6 +31,7 @@ mod recall;
 mod receiver;
 mod roles;
 mod sender;
+mod signals;
 mod slab;
 mod stream;
 mod tcp;

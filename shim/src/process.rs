@@ -2,7 +2,8 @@
 //! borrows its memory.
 
 use crate::kin::{self, Census};
-use crate::{broker, descriptor, held, hub, kernel, thread};
+use crate::thread::{self, Thread};
+use crate::{broker, descriptor, held, hub, kernel};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -66,6 +67,11 @@ pub fn check() {
 pub fn owns_tables() -> bool {
     check();
     kernel::getpid() == PID.load(Ordering::Relaxed)
+}
+
+/// Whether a thread of this process is its first.
+pub fn is_leader(thread: &Thread) -> bool {
+    thread.tid() == kin::tagged(PID.load(Ordering::Relaxed))
 }
 
 /// Set once the process exits: its holdings have been given up.

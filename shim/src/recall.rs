@@ -6,7 +6,7 @@ use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::readiness::{epoll, levels};
 use crate::tcp::{self, End};
-use crate::{receiver, roles, sender};
+use crate::{receiver, roles, sender, signals};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -73,7 +73,7 @@ fn recall(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
     let done = make_way(endpoint, fd, link);
     roles::leave_receiving(endpoint, link, rx);
     roles::leave(link.tx_lock(), tx, || sender::publish(endpoint, link));
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     done
 }
 

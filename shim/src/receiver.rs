@@ -10,7 +10,7 @@ use crate::pieces::{FULL, Pieces, Pipe};
 use crate::stream::Done;
 use crate::tcp::{self, End};
 use crate::wait::Woken;
-use crate::{carrier, real, recall, roles};
+use crate::{carrier, real, recall, roles, signals};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use patience::{Empty, Patience, Peek};
@@ -275,7 +275,7 @@ fn attempt(
         // A process that dies with it would be answered for.
         let mask = kernel::block_signals();
         let _ = drop_void(endpoint, endpoint.descriptor(fd), link);
-        kernel::restore_signals(mask);
+        signals::restore(mask);
     }
     roles::leave_receiving(endpoint, link, entry);
     step
@@ -325,7 +325,7 @@ fn step(
                 let mask = kernel::block_signals();
                 let socket = endpoint.descriptor(fd);
                 let step = on_tcp(endpoint, socket, link, pieces, request);
-                kernel::restore_signals(mask);
+                signals::restore(mask);
                 match step? {
                     Some(Step::Took(n, more)) => return Ok(Step::Took(n, more)),
                     // Another thread has closed the number meanwhile: nothing was learned.

@@ -6,8 +6,8 @@ use crate::kernel::{self, Errno};
 use crate::pieces::Pieces;
 use crate::readiness::epoll;
 use crate::readiness::levels::WRITABLE;
+use crate::signals::{self, Stay};
 use crate::stream::Done;
-use crate::wait::Stay;
 use crate::{carrier, real, recall, roles, tcp, thread, wait};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -247,7 +247,7 @@ fn leave_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<S
     if left == Ok(true) {
         endpoint.family().writers.force();
     }
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     left.map(|left| if left { Step::Tcp } else { Step::Full })
 }
 
@@ -284,7 +284,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
                 false
             }
         });
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     switched
 }
 
@@ -349,7 +349,7 @@ fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool
         then();
     }
     roles::leave(lock, entry, || publish(endpoint, link));
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     left
 }
 
@@ -401,7 +401,7 @@ fn real_or_held(endpoint: &'static Endpoint, real: impl Fn() -> isize) -> Done {
     if held.is_some() && before & kernel::SIGPIPE == 0 {
         kernel::take_sigpipe();
     }
-    kernel::restore_signals(mask);
+    signals::restore(mask);
     held.map_or(Done::Real(sent), |errno| Done::Moved(Err(errno)))
 }
 

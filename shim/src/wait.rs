@@ -8,7 +8,8 @@
 use crate::endpoint::Endpoint;
 use crate::held::{self, Obligation};
 use crate::hub::{self, Hub};
-use crate::kernel::{self, Disposition, Errno};
+use crate::kernel::{self, Errno};
+use crate::signals::{self, Delivered, deliver, handled, heed};
 use crate::{config, real, thread};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -33,59 +34,6 @@ pub enum Woken {
     Few,
     /// Look again; where nothing is found the call ends: a handler has run.
     Last,
-}
-
-/// What the signals of a stretch in which they were blocked mean for the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivered {
-    Nothing,
-    /// It begins anew.
-    Restart,
-    /// It ends.
-    Interrupt,
-}
-
-impl Delivered {
-    /// What came first decides.
-    fn or(self, later: Self) -> Self {
-        if self == Self::Nothing { later } else { self }
-    }
-}
-
-/// A blocking call's waiting: since it first had to, signals are blocked and looked for where it waits, as the kernel has it. One
-/// whose handler ran between would go unnoticed. But not those that are the thread's own doing.
-#[derive(Default)]
-pub struct Stay {
-    /// The program's mask, while they are blocked.
-    mask: Option<u64>,
-}
-
-impl Stay {
-    /// The program's mask.
-    pub fn begin(&mut self) -> u64 {
-        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
-    }
-
-    pub fn has_begun(&self) -> bool {
-        self.mask.is_some()
-    }
-
-    /// Whether one waits to be let through.
-    pub fn is_due(&self) -> bool {
-        self.mask.is_some_and(|mask| kernel::pending_signals() & !mask != 0)
-    }
-
-    /// Lets signals through again. Whether one has ended the call; `strict`: as in [`deliver`].
-    pub fn end(&mut self, strict: bool) -> bool {
-        self.mask.take().is_some_and(|mask| deliver(mask, strict) == Delivered::Interrupt)
-    }
-
-    /// The same for a call that is over.
-    pub fn leave(&mut self) {
-        if let Some(mask) = self.mask.take() {
-            kernel::restore_signals(mask);
-        }
-    }
 }
 
 /// What ends a call's wait besides what it waits for. Signals are blocked all the while, but for where they are looked for.
@@ -220,87 +168,6 @@ impl Asleep {
     }
 }
 
-/// Ends a stretch of blocked signals: what is pending is delivered. As in the kernel, the first one with a handler decides:
-/// those behind it meet a call that is over, or begins anew. `strict`: it ends.
-pub fn deliver(mask: u64, strict: bool) -> Delivered {
-    let mut pending = kernel::pending_signals() & !mask;
-    if pending != 0 && kernel::gettid() != kernel::getpid() {
-        pending = leave_to_leader(pending);
-    }
-    let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
-    let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
-    kernel::restore_signals(mask);
-    delivered.unwrap_or(Delivered::Nothing)
-}
-
-/// Lets those through that wait, in a stretch of blocked signals that goes on.
-pub fn heed(mask: u64, strict: bool) -> Delivered {
-    if kernel::pending_signals() & !mask == 0 {
-        return Delivered::Nothing;
-    }
-    let delivered = deliver(mask, strict);
-    // The cancellation's may have been among them.
-    real::test_cancel();
-    kernel::block_foreign_signals();
-    delivered
-}
-
-/// What a signal's handler means for the call; `None`: it has none.
-fn meaning(signal: u32, strict: bool) -> Option<Delivered> {
-    match kernel::disposition(signal) {
-        Disposition::Interrupt => Some(Delivered::Interrupt),
-        Disposition::Restart if strict => Some(Delivered::Interrupt),
-        Disposition::Restart => Some(Delivered::Restart),
-        Disposition::NoHandler => None,
-    }
-}
-
-/// The kernel gives a signal that is sent to the process to its first thread, if that lets it through, and wakes it: that must
-/// not find it taken by another one, which only looked sooner. What is left of `pending` when there was time for that.
-fn leave_to_leader(mut pending: u64) -> u64 {
-    const TIME: u64 = 100_000;
-    for _ in 0..10 {
-        if pending == 0 || kernel::own_pending_signals().unwrap_or(0) & pending != 0 {
-            break;
-        }
-        let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(TIME)), core::ptr::null());
-        pending &= kernel::pending_signals();
-    }
-    pending
-}
-
-/// The signals that have handlers, among those that `mask` lets through.
-struct Handled {
-    /// Those that end the call.
-    ending: u64,
-    /// Those after which it begins anew.
-    restarting: u64,
-}
-
-impl Handled {
-    /// What they mean for it, where that is the same for all; else what those mean that end it.
-    fn meaning(&self) -> Delivered {
-        match (self.ending, self.restarting) {
-            (0, 0) => Delivered::Nothing,
-            (0, _) => Delivered::Restart,
-            _ => Delivered::Interrupt,
-        }
-    }
-}
-
-/// Asks for all of them, but the one by which libc cancels a thread.
-fn handled(mask: u64, strict: bool) -> Handled {
-    let (mut ending, mut restarting) = (0, 0);
-    for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && *signal != 32) {
-        match meaning(signal, strict) {
-            Some(Delivered::Interrupt) => ending |= 1 << (signal - 1),
-            Some(Delivered::Restart) => restarting |= 1 << (signal - 1),
-            _ => {}
-        }
-    }
-    Handled { ending, restarting }
-}
-
 /// The place of the thread's signalfd, for [`poll_heeding`].
 const NOBODY: libc::pollfd = libc::pollfd { fd: -1, events: 0, revents: 0 };
 
@@ -323,6 +190,7 @@ fn poll_heeding<const N: usize>(
     let (through, watched, meaning) = if real::single_threaded() {
         (u64::MAX, !mask, Delivered::Nothing)
     } else {
+        signals::leave_to_leader(mask);
         let handled = handled(mask, strict);
         let left = if handled.ending == 0 { 0 } else { handled.restarting };
         (mask | left, left, handled.meaning())

@@ -17,8 +17,10 @@ static void *echoes(void *unused)
 {
 	char byte;
 	(void)unused;
-	while (!stop && recv(fd, &byte, 1, 0) == 1 && send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
-		;
+	while (recv(fd, &byte, 1, 0) == 1) {
+		byte = stop;
+		send(fd, &byte, 1, MSG_NOSIGNAL);
+	}
 	return NULL;
 }
 
@@ -54,6 +56,7 @@ void alice(void)
 	int first = 0;
 	fd = pair_up();
 	idle = pair_up();
+	int last = pair_up();
 	pthread_t first_asleep = thread(ends, NULL);
 	while (!take(0))
 		nap_ms(1);
@@ -73,7 +76,7 @@ void alice(void)
 		first += taker == getpid();
 	}
 	say("while others wait: %s", first == ROUNDS ? "the first thread" : "others, too");
-	int main_fd = pair_up(), ended = 0;
+	int ended = 0;
 	for (int i = 0; i < 5; i++) {
 		char byte;
 		/* With handlers of both kinds, too. */
@@ -81,7 +84,7 @@ void alice(void)
 			on_signal(SIGUSR2, handler, SA_RESTART);
 		pthread_t killer = thread(kills, NULL);
 		taker = 0;
-		ended += recv(main_fd, &byte, 1, 0) < 0 && errno == EINTR && taker == getpid();
+		ended += recv(last, &byte, 1, 0) < 0 && errno == EINTR && taker == getpid();
 		pthread_join(killer, NULL);
 	}
 	say("its own receive ended: %d", ended);
@@ -93,14 +96,16 @@ void alice(void)
 
 void bob(void)
 {
-	char byte = 1;
-	int other = pair_up(), quiet = pair_up();
+	char byte;
+	int other = pair_up(), quiet = pair_up(), last = pair_up();
 	meet();
 	set_nonblocking(other, true);
-	for (int i = 0; i < 2000 && send(other, &byte, 1, MSG_NOSIGNAL) == 1; i++)
+	byte = 0;
+	for (int i = 0; i < 50 && !byte && send(other, &byte, 1, MSG_NOSIGNAL) == 1; i++) {
 		while (recv(other, &byte, 1, 0) < 0 && errno == EAGAIN)
 			;
-	int last = pair_up();
+		nap_ms(2);
+	}
 	meet();
 	MUST(close(other));
 	MUST(close(quiet));

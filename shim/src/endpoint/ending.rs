@@ -4,7 +4,7 @@ use super::{ENDPOINTS, Endpoint, Phase};
 use crate::family::Family;
 use crate::kin::Census;
 use crate::readiness::{epoll, levels, member};
-use crate::{broker, descriptor, kernel, recall, sender, tcp};
+use crate::{broker, descriptor, kernel, recall, sender, signals, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -28,7 +28,7 @@ impl Endpoint {
 
     /// One descriptor less. Before the real close; the returned [`Closing`] is to be finished after it.
     pub fn close(&'static self, fd: c_int) -> Closing {
-        let closing = Closing { endpoint: self, linger: None };
+        let closing = Closing { endpoint: self, last_holder: None };
         if self.refs.fetch_sub(1, Ordering::SeqCst) != 1 {
             self.has_left_table(fd);
             // The registrations under this number live on, as the socket does.
@@ -60,7 +60,7 @@ impl Endpoint {
             alone
         };
         self.has_left_table(fd);
-        Closing { linger: Some(last_holder), ..closing }
+        Closing { last_holder: Some(last_holder), ..closing }
     }
 
     /// The process exits with this descriptor open: as much of a close as the kernel's own needs.
@@ -92,7 +92,7 @@ impl Endpoint {
             self.set_family(Family::nobody());
             family.give_back();
         }
-        mask.inspect(|mask| kernel::restore_signals(*mask));
+        mask.inspect(|mask| signals::restore(*mask));
         was_last
     }
 
@@ -340,20 +340,21 @@ fn reset_by_close(fd: c_int) {
 #[must_use]
 pub struct Closing {
     endpoint: &'static Endpoint,
-    /// `Some(last holder)` when it was the process' last descriptor.
-    linger: Option<bool>,
+    /// Whether this process was its last holder. `None`: this was not its last descriptor.
+    last_holder: Option<bool>,
 }
 
 impl Closing {
+    /// Whether the connection ends with the real close. While a call is inside it lives on, and `bury` ends it.
+    pub fn has_ended(&self) -> bool {
+        self.last_holder == Some(true) && self.endpoint.kept.load(Ordering::SeqCst) < 0
+    }
+
     /// After the real close.
     pub fn finish(self) {
         let endpoint = self.endpoint;
-        let Some(last_holder) = self.linger else { return };
-        // While a call is inside, the connection lives on; `bury` ends it.
-        if let Some(link) = endpoint.link()
-            && last_holder
-            && endpoint.kept.load(Ordering::SeqCst) < 0
-        {
+        let Some(last_holder) = self.last_holder else { return };
+        if let Some(link) = endpoint.link().filter(|_| self.has_ended()) {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
         }

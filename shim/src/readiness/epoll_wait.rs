@@ -4,7 +4,7 @@ use crate::held::{self, Obligation};
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll::release;
 use crate::readiness::set::Set;
-use crate::{descriptor, real, wait};
+use crate::{descriptor, real, signals, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -38,7 +38,7 @@ pub fn wait(
     let former = kernel::block_signals();
     let mask = mask.unwrap_or(former);
     let result = wait_blocked(set, epoll, events, deadline, mask);
-    kernel::restore_signals(former);
+    signals::restore(former);
     result
 }
 
@@ -55,7 +55,7 @@ fn in_handler(
     let left = timeout.map(kernel::timespec);
     let former = kernel::block_signals();
     let told = real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask.unwrap_or(former)));
-    kernel::restore_signals(former);
+    signals::restore(former);
     let told = told?;
     let mut kept = set.strip(events, told);
     if kept == 0 && told == events.len() {
@@ -103,6 +103,7 @@ fn wait_blocked(
             _ => {
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
                 let taken_over = set.taken_over();
+                signals::leave_to_leader(mask);
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
                     real::cancellable(|| match set.is_closed() {

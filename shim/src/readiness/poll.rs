@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::kernel::{self, Errno};
 use crate::readiness::epoll;
 use crate::readiness::levels::{self, READABLE};
-use crate::{descriptor, real, recall, stream, wait};
+use crate::{descriptor, real, recall, signals, stream, wait};
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
@@ -110,7 +110,7 @@ fn wait(
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
     let former = kernel::block_signals();
     let result = wait_blocked(polls, guests, deadline, mask.unwrap_or(former));
-    kernel::restore_signals(former);
+    signals::restore(former);
     result
 }
 
@@ -180,6 +180,7 @@ fn sleep(
             left = Some(left.map_or(NAP, |left| left.min(NAP)));
         }
         let left = left.map(kernel::timespec);
+        signals::leave_to_leader(mask);
         kernel_poll(polls, hub.map_or(-1, Hub::fd), left.as_ref(), mask)?;
         let found = look(polls, guests)?;
         if found > 0 || deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {

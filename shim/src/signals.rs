@@ -1,0 +1,160 @@
+//! Stretches in which signals are blocked, and who takes those that came meanwhile.
+//!
+//! The kernel gives a signal that is sent to the process to its first thread, if that lets it through, and wakes it: a program
+//! may rely on that thread's call to end (Python's Ctrl-C does). But a thread that changes its own mask before that one has run
+//! takes it away. So every stretch ends here, and another thread than the first looks before it lets signals through.
+
+use crate::kernel::{self, Disposition};
+use crate::{broker, process, real, thread};
+
+/// Ends a stretch of blocked signals.
+pub fn restore(mask: u64) {
+    leave_to_leader(mask);
+    kernel::restore_signals(mask);
+}
+
+/// Before signals are let through, but for those of `mask`.
+pub fn leave_to_leader(mask: u64) {
+    if !real::single_threaded() && !broker::is_silent() && !process::is_leader(thread::current()) {
+        not_leaders(kernel::pending_signals() & !mask);
+    }
+}
+
+/// What the signals of a stretch in which they were blocked mean for the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    Nothing,
+    /// It begins anew.
+    Restart,
+    /// It ends.
+    Interrupt,
+}
+
+impl Delivered {
+    /// What came first decides.
+    pub fn or(self, later: Self) -> Self {
+        if self == Self::Nothing { later } else { self }
+    }
+}
+
+/// A blocking call's waiting: since it first had to, signals are blocked and looked for where it waits, as the kernel has it. One
+/// whose handler ran between would go unnoticed. But not those that are the thread's own doing.
+#[derive(Default)]
+pub struct Stay {
+    /// The program's mask, while they are blocked.
+    mask: Option<u64>,
+}
+
+impl Stay {
+    /// The program's mask.
+    pub fn begin(&mut self) -> u64 {
+        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.mask.is_some()
+    }
+
+    /// Whether one waits to be let through.
+    pub fn is_due(&self) -> bool {
+        self.mask.is_some_and(|mask| kernel::pending_signals() & !mask != 0)
+    }
+
+    /// Lets signals through again. Whether one has ended the call; `strict`: as in [`deliver`].
+    pub fn end(&mut self, strict: bool) -> bool {
+        self.mask.take().is_some_and(|mask| deliver(mask, strict) == Delivered::Interrupt)
+    }
+
+    /// The same for a call that is over.
+    pub fn leave(&mut self) {
+        if let Some(mask) = self.mask.take() {
+            restore(mask);
+        }
+    }
+}
+
+/// Ends a stretch of blocked signals: what is pending is delivered. As in the kernel, the first one with a handler decides:
+/// those behind it meet a call that is over, or begins anew. `strict`: it ends.
+pub fn deliver(mask: u64, strict: bool) -> Delivered {
+    let mut pending = kernel::pending_signals() & !mask;
+    if pending != 0 && !process::is_leader(thread::current()) {
+        pending = not_leaders(pending);
+    }
+    let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
+    let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
+    kernel::restore_signals(mask);
+    delivered.unwrap_or(Delivered::Nothing)
+}
+
+/// Lets those through that wait, in a stretch of blocked signals that goes on.
+pub fn heed(mask: u64, strict: bool) -> Delivered {
+    if kernel::pending_signals() & !mask == 0 {
+        return Delivered::Nothing;
+    }
+    let delivered = deliver(mask, strict);
+    // The cancellation's may have been among them.
+    real::test_cancel();
+    kernel::block_foreign_signals();
+    delivered
+}
+
+/// What a signal's handler means for the call; `None`: it has none.
+fn meaning(signal: u32, strict: bool) -> Option<Delivered> {
+    match kernel::disposition(signal) {
+        Disposition::Interrupt => Some(Delivered::Interrupt),
+        Disposition::Restart if strict => Some(Delivered::Interrupt),
+        Disposition::Restart => Some(Delivered::Restart),
+        Disposition::NoHandler => None,
+    }
+}
+
+/// What is left of `pending` when the first thread has had time to take what is its own: long enough for one that blocks it only
+/// while it waits in a call of ours; and for one that does not, to be given a CPU.
+fn not_leaders(mut pending: u64) -> u64 {
+    const TIME: u64 = 100_000;
+    const LOOKS: u32 = 10;
+    const MORE_TIME: u64 = 1_000_000;
+    const ALL_LOOKS: u32 = 100;
+    for look in 0..ALL_LOOKS {
+        let is_open = || kernel::leader_open_signals().unwrap_or(0) & pending != 0;
+        if pending == 0 || kernel::own_pending_signals().unwrap_or(0) & pending != 0 || look >= LOOKS && !is_open() {
+            break;
+        }
+        let time = if look < LOOKS { TIME } else { MORE_TIME };
+        let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(time)), core::ptr::null());
+        pending &= kernel::pending_signals();
+    }
+    pending
+}
+
+/// The signals that have handlers, among those that `mask` lets through.
+pub struct Handled {
+    /// Those that end the call.
+    pub ending: u64,
+    /// Those after which it begins anew.
+    pub restarting: u64,
+}
+
+impl Handled {
+    /// What they mean for it, where that is the same for all; else what those mean that end it.
+    pub fn meaning(&self) -> Delivered {
+        match (self.ending, self.restarting) {
+            (0, 0) => Delivered::Nothing,
+            (0, _) => Delivered::Restart,
+            _ => Delivered::Interrupt,
+        }
+    }
+}
+
+/// Asks for all of them, but the one by which libc cancels a thread.
+pub fn handled(mask: u64, strict: bool) -> Handled {
+    let (mut ending, mut restarting) = (0, 0);
+    for signal in (1..=64).filter(|signal| mask & (1 << (signal - 1)) == 0 && *signal != 32) {
+        match meaning(signal, strict) {
+            Some(Delivered::Interrupt) => ending |= 1 << (signal - 1),
+            Some(Delivered::Restart) => restarting |= 1 << (signal - 1),
+            _ => {}
+        }
+    }
+    Handled { ending, restarting }
+}
