@@ -498,15 +498,16 @@ pub fn closing(fd: c_int) -> Option<Ending> {
     }
     let is_moved = matches!(known, Entry::Endpoint(endpoint) if endpoint.phase() == Phase::Linked);
     let awaited = is_moved && !real::single_threaded() && !broker::is_silent();
-    let entry = replace(fd, if awaited { changing_mark() } else { 0 }).map(|entry| ending(fd, entry));
-    // A close that lingers gives the number away before it returns. Only one that ends the connection does, and then there is no
-    // ring any more that calls on it could pass.
-    let has_left = |entry: &EndingEntry| entry.has_ended() && tcp::lingers(fd);
-    if awaited && entry.as_ref().is_none_or(has_left) {
-        changed(fd);
-        return Some(Ending { entry: entry?, awaited: None });
-    }
-    Some(Ending { entry: entry?, awaited: awaited.then_some(fd) })
+    let Some(entry) = replace(fd, if awaited { changing_mark() } else { 0 }) else {
+        if awaited {
+            changed(fd);
+        }
+        return None;
+    };
+    let entry = ending(fd, entry);
+    // A close that lingers gives the number away before it returns: nobody is to wait for that.
+    let lingering = if awaited && tcp::lingers(fd) { keep(fd).ok() } else { None };
+    Some(Ending { entry, awaited: awaited.then_some(fd), lingering })
 }
 
 fn ending(fd: c_int, entry: Entry) -> EndingEntry {
@@ -528,7 +529,7 @@ pub fn changing(fd: c_int) -> Option<Ending> {
     }
     let entry = replace(fd, changing_mark());
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
-    Some(Ending { entry: ending(fd, entry?), awaited: None })
+    Some(Ending { entry: ending(fd, entry?), awaited: None, lingering: None })
 }
 
 /// Puts a mark where a descriptor, which stays open until its entry has ended, had an entry; what that was.
@@ -571,18 +572,13 @@ pub struct Ending {
     entry: EndingEntry,
     /// The number that other threads' calls wait for.
     awaited: Option<c_int>,
+    /// A copy whose close is the one that lingers.
+    lingering: Option<c_int>,
 }
 
 enum EndingEntry {
     Endpoint(endpoint::Closing),
     Set(&'static Set),
-}
-
-impl EndingEntry {
-    /// Whether it was a connection, and its last descriptor.
-    fn has_ended(&self) -> bool {
-        matches!(self, Self::Endpoint(closing) if closing.has_ended())
-    }
 }
 
 impl Ending {
@@ -597,6 +593,11 @@ impl Ending {
     /// After the real close.
     pub fn finish(self) {
         self.awaited.inspect(|fd| changed(*fd));
+        if let Some(copy) = self.lingering.filter(|copy| is_own(*copy)) {
+            // No fork waits for it, either: one in this very moment inherits the copy, as it would have inherited the number.
+            disown(copy);
+            kernel::close(copy);
+        }
         match self.entry {
             EndingEntry::Endpoint(closing) => closing.finish(),
             EndingEntry::Set(set) => epoll::closed(set),

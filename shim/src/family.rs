@@ -273,7 +273,7 @@ impl Home {
             return;
         }
         // A handler that forks would leave them to both; one that founds another would lose them.
-        let mask = kernel::block_foreign_signals();
+        let mask = signals::block_foreign();
         // Acquire: pairs with the Release in `take_in`.
         let mut next = self.returned.swap(core::ptr::null_mut(), Ordering::Acquire);
         // SAFETY: families live in memory that is never unmapped.

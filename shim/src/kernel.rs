@@ -348,10 +348,24 @@ pub fn block_signals() -> u64 {
     former
 }
 
-/// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
+/// The signals that a thread's own instructions cause.
+pub const NOT_FOREIGN: u64 =
+    signal_set([libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]);
+/// Those that no mask has.
+pub const NOT_BLOCKED: u64 = signal_set([libc::SIGKILL, libc::SIGSTOP]);
+
+const fn signal_set<const N: usize>(signals: [c_int; N]) -> u64 {
+    let (mut set, mut i) = (0, 0);
+    while i < N {
+        set |= 1 << (signals[i] - 1);
+        i += 1;
+    }
+    set
+}
+
+/// The same, but for [`NOT_FOREIGN`].
 pub fn block_foreign_signals() -> u64 {
-    let own = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
-    let (foreign, mut former) = (own.iter().fold(u64::MAX, |mask, signal| mask & !(1 << (signal - 1))), 0u64);
+    let (foreign, mut former) = (!NOT_FOREIGN, 0u64);
     let _ = call!(rt_sigprocmask, libc::SIG_BLOCK, &raw const foreign, &raw mut former, 8);
     former
 }
@@ -399,11 +413,13 @@ pub fn own_pending_signals() -> Option<u64> {
     with_status(b"/proc/thread-self/status\0", |status| signals_after(status, b"SigPnd:\t"))
 }
 
-/// The signals that the process' first thread lets through; none, once that has ended. `None` without /proc.
-pub fn leader_open_signals() -> Option<u64> {
+/// The signals that the process' first thread lets through; inside, `None` once that has ended, or is stopped, so that it takes none.
+/// `None` without /proc.
+pub fn leader_open_signals() -> Option<Option<u64>> {
     with_status(b"/proc/self/status\0", |status| {
-        let ended = place_after(status, b"State:\tZ").is_some();
-        Some(if ended { 0 } else { !signals_after(status, b"SigBlk:\t")? })
+        let state = status.get(place_after(status, b"State:\t")?)?;
+        let blocked = signals_after(status, b"SigBlk:\t")?;
+        Some((!b"ZXxTt".contains(state)).then_some(!blocked))
     })
 }
 

@@ -57,6 +57,9 @@ struct Request {
     seen_marks: u32,
     /// Whether TCP is to be looked at in any case.
     look: bool,
+    /// The program's signal mask, since an attempt has looked at TCP: no handler of this thread may read there between the look and
+    /// the call.
+    mask: Option<u64>,
 }
 
 /// Receives into `pieces`; `real` is the program's own call, made only while nothing has been waited for: after a wait
@@ -102,7 +105,7 @@ fn receive_patiently(
     flags: c_int,
     patience: &mut Patience,
 ) -> Result<usize, Errno> {
-    let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false };
+    let mut request = Request { flags, on_tcp: 0, goal, seen_marks: 0, look: false, mask: None };
     let mut last_peek = false;
     // Why the call ends, unless one more look finds something.
     let mut over = None;
@@ -273,11 +276,13 @@ fn attempt(
     let step = if link.has_recalled() { Ok(Step::Recalled) } else { step(endpoint, fd, link, pieces, request) };
     if matches!(step, Ok(Step::Took(..))) && link.consumer().void() > 0 {
         // A process that dies with it would be answered for.
-        let mask = kernel::block_signals();
+        request.mask.get_or_insert_with(signals::block);
         let _ = drop_void(endpoint, endpoint.descriptor(fd), link);
-        signals::restore(mask);
     }
     roles::leave_receiving(endpoint, link, entry);
+    if let Some(mask) = request.mask.take() {
+        signals::restore(mask);
+    }
     step
 }
 
@@ -321,12 +326,9 @@ fn step(
                 endpoint.follow(link, turn);
             }
             Look::Tcp { .. } => {
-                // No handler of this thread may read from TCP between the look and the call.
-                let mask = kernel::block_signals();
+                request.mask.get_or_insert_with(signals::block);
                 let socket = endpoint.descriptor(fd);
-                let step = on_tcp(endpoint, socket, link, pieces, request);
-                signals::restore(mask);
-                match step? {
+                match on_tcp(endpoint, socket, link, pieces, request)? {
                     Some(Step::Took(n, more)) => return Ok(Step::Took(n, more)),
                     // Another thread has closed the number meanwhile: nothing was learned.
                     Some(step) if endpoint.descriptor(socket) == socket => return Ok(step),

@@ -6,18 +6,58 @@
 
 use crate::kernel::{self, Disposition};
 use crate::{broker, process, real, thread};
+use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Ends a stretch of blocked signals.
+/// What the first thread lets through by its program's will, while it is in a stretch of its own; else 0.
+static LEADERS: AtomicU64 = AtomicU64::new(0);
+
+/// Begins a stretch in which every signal is blocked; the program's mask, for [`restore`].
+pub fn block() -> u64 {
+    begun(kernel::block_signals())
+}
+
+/// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
+pub fn block_foreign() -> u64 {
+    begun(kernel::block_foreign_signals())
+}
+
+fn begun(mask: u64) -> u64 {
+    if !real::single_threaded() && !is_nested(mask) && process::is_leader(thread::current()) {
+        // Relaxed: a thread that does not see it yet takes a signal a moment before the first thread would have been blocked.
+        LEADERS.store(!mask, Ordering::Relaxed);
+    }
+    mask
+}
+
+/// Whether that is the mask of a stretch around (or of a program that blocks as much).
+fn is_nested(mask: u64) -> bool {
+    mask | kernel::NOT_FOREIGN | kernel::NOT_BLOCKED == u64::MAX
+}
+
+/// Ends a stretch.
 pub fn restore(mask: u64) {
     leave_to_leader(mask);
+    restore_in_role(mask);
+}
+
+/// The same while others wait for the thread: nor can it wait for the first one.
+pub fn restore_in_role(mask: u64) {
     kernel::restore_signals(mask);
+    if !real::single_threaded() && !is_nested(mask) && process::is_leader(thread::current()) {
+        LEADERS.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Before signals are let through, but for those of `mask`.
 pub fn leave_to_leader(mask: u64) {
     if !real::single_threaded() && !broker::is_silent() && !process::is_leader(thread::current()) {
-        not_leaders(kernel::pending_signals() & !mask);
+        await_leader(mask);
     }
+}
+
+/// In a forked child: the thread that forked is the first.
+pub fn after_fork() {
+    LEADERS.store(0, Ordering::Relaxed);
 }
 
 /// What the signals of a stretch in which they were blocked mean for the call.
@@ -48,7 +88,7 @@ pub struct Stay {
 impl Stay {
     /// The program's mask.
     pub fn begin(&mut self) -> u64 {
-        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
+        *self.mask.get_or_insert_with(block_foreign)
     }
 
     pub fn has_begun(&self) -> bool {
@@ -78,11 +118,11 @@ impl Stay {
 pub fn deliver(mask: u64, strict: bool) -> Delivered {
     let mut pending = kernel::pending_signals() & !mask;
     if pending != 0 && !process::is_leader(thread::current()) {
-        pending = not_leaders(pending);
+        pending = await_leader(mask);
     }
     let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
     let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
-    kernel::restore_signals(mask);
+    restore_in_role(mask);
     delivered.unwrap_or(Delivered::Nothing)
 }
 
@@ -94,7 +134,7 @@ pub fn heed(mask: u64, strict: bool) -> Delivered {
     let delivered = deliver(mask, strict);
     // The cancellation's may have been among them.
     real::test_cancel();
-    kernel::block_foreign_signals();
+    block_foreign();
     delivered
 }
 
@@ -108,23 +148,31 @@ fn meaning(signal: u32, strict: bool) -> Option<Delivered> {
     }
 }
 
-/// What is left of `pending` when the first thread has had time to take what is its own: long enough for one that blocks it only
-/// while it waits in a call of ours; and for one that does not, to be given a CPU.
-fn not_leaders(mut pending: u64) -> u64 {
-    const TIME: u64 = 100_000;
-    const LOOKS: u32 = 10;
-    const MORE_TIME: u64 = 1_000_000;
-    const ALL_LOOKS: u32 = 100;
-    for look in 0..ALL_LOOKS {
-        let is_open = || kernel::leader_open_signals().unwrap_or(0) & pending != 0;
-        if pending == 0 || kernel::own_pending_signals().unwrap_or(0) & pending != 0 || look >= LOOKS && !is_open() {
-            break;
+/// Waits while a signal of those that `mask` lets through is pending that the first thread would take: the kernel has woken that,
+/// and it needs only a CPU. What is pending then.
+fn await_leader(mask: u64) -> u64 {
+    const FIRST_STEP: u64 = 50_000;
+    const LONGEST_STEP: u64 = 1_000_000;
+    const PATIENCE: u64 = 100_000_000;
+    let (mut until, mut step) = (None, FIRST_STEP);
+    loop {
+        let pending = kernel::pending_signals() & !mask;
+        if pending == 0
+            || kernel::own_pending_signals().is_none_or(|own| own & !mask != 0)
+            || pending & leader_open() == 0
+            || kernel::now_ns() >= *until.get_or_insert_with(|| kernel::now_ns() + PATIENCE)
+        {
+            return pending;
         }
-        let time = if look < LOOKS { TIME } else { MORE_TIME };
-        let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(time)), core::ptr::null());
-        pending &= kernel::pending_signals();
+        let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(step)), core::ptr::null());
+        step = LONGEST_STEP.min(2 * step);
     }
-    pending
+}
+
+/// What the first thread lets through, or does so as soon as it looks.
+fn leader_open() -> u64 {
+    // SigBlk before what the thread has noted: that follows.
+    kernel::leader_open_signals().map_or(0, |open| open.map_or(0, |open| open | LEADERS.load(Ordering::Relaxed)))
 }
 
 /// The signals that have handlers, among those that `mask` lets through.

@@ -83,7 +83,10 @@ impl Thread {
         }
         process::check();
         let tid = kin::tagged(kernel::gettid());
-        self.tid.set(tid);
+        // Not for a vfork child: its parent's thread has this block.
+        if process::owns_tables() {
+            self.tid.set(tid);
+        }
         tid
     }
 }

@@ -105,7 +105,7 @@ pub fn spin(link: &Link, found: impl Fn() -> bool) -> bool {
     if budget() == 0 || !may_spin(link.peer_cpu()) {
         return false;
     }
-    let mask = kernel::block_foreign_signals();
+    let mask = signals::block_foreign();
     let success = spin_while_masked(None, mask, found);
     deliver(mask, false);
     success
@@ -255,7 +255,7 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
 
 /// Waits until there is room to write, at most `limit` ns, where 0 is for ever; interrupted as a send is.
 pub fn room(fd: c_int, limit: u64) -> Result<(), Errno> {
-    let mask = kernel::block_signals();
+    let mask = signals::block();
     let mut all = [on(fd, libc::POLLOUT), NOBODY];
     let (result, handled) = poll_heeding(&mut all, (limit > 0).then_some(limit), mask, limit > 0);
     let delivered = handled.or(deliver(mask, limit > 0));

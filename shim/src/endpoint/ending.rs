@@ -82,7 +82,7 @@ impl Endpoint {
             return false;
         }
         // No handler forks in between: there would be two that do it.
-        let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
+        let mask = self.link().filter(|_| !broker::is_silent()).map(|_| signals::block_foreign());
         let number = self.listed.swap(0, Ordering::SeqCst);
         let family = self.family();
         let was_last = family.leave((number != 0).then_some(number), census);
@@ -345,16 +345,15 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Whether the connection ends with the real close. While a call is inside it lives on, and `bury` ends it.
-    pub fn has_ended(&self) -> bool {
-        self.last_holder == Some(true) && self.endpoint.kept.load(Ordering::SeqCst) < 0
-    }
-
     /// After the real close.
     pub fn finish(self) {
         let endpoint = self.endpoint;
         let Some(last_holder) = self.last_holder else { return };
-        if let Some(link) = endpoint.link().filter(|_| self.has_ended()) {
+        // While a call is inside, the connection lives on; `bury` ends it.
+        if let Some(link) = endpoint.link()
+            && last_holder
+            && endpoint.kept.load(Ordering::SeqCst) < 0
+        {
             let wake = link.mark_end();
             endpoint.deliver(link, wake);
         }

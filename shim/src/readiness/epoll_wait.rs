@@ -35,7 +35,7 @@ pub fn wait(
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
-    let former = kernel::block_signals();
+    let former = signals::block();
     let mask = mask.unwrap_or(former);
     let result = wait_blocked(set, epoll, events, deadline, mask);
     signals::restore(former);
@@ -53,7 +53,7 @@ fn in_handler(
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
     let left = timeout.map(kernel::timespec);
-    let former = kernel::block_signals();
+    let former = signals::block();
     let told = real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask.unwrap_or(former)));
     signals::restore(former);
     let told = told?;
@@ -101,9 +101,9 @@ fn wait_blocked(
                 Ok(0)
             }
             _ => {
+                signals::leave_to_leader(mask);
                 let left = deadline.map(|deadline| kernel::timespec(deadline.saturating_sub(kernel::now_ns())));
                 let taken_over = set.taken_over();
-                signals::leave_to_leader(mask);
                 let asleep = wait::Asleep::now();
                 let slept = held::during(Obligation::Sleeper(set), || {
                     real::cancellable(|| match set.is_closed() {

@@ -108,7 +108,7 @@ fn wait(
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
-    let former = kernel::block_signals();
+    let former = signals::block();
     let result = wait_blocked(polls, guests, deadline, mask.unwrap_or(former));
     signals::restore(former);
     result
@@ -174,13 +174,13 @@ fn sleep(
         if found > 0 {
             return Ok(found);
         }
+        signals::leave_to_leader(mask);
         let mut left = deadline.map(|deadline| deadline.saturating_sub(kernel::now_ns()));
         if guests.iter().filter_map(link_of).any(|(_, link)| link.is_recalled()) {
             // TCP has not taken all that is to be sent again, and tells of its room only those who ask for that.
             left = Some(left.map_or(NAP, |left| left.min(NAP)));
         }
         let left = left.map(kernel::timespec);
-        signals::leave_to_leader(mask);
         kernel_poll(polls, hub.map_or(-1, Hub::fd), left.as_ref(), mask)?;
         let found = look(polls, guests)?;
         if found > 0 || deadline.is_some_and(|deadline| kernel::now_ns() >= deadline) {
