@@ -18,7 +18,7 @@ pub fn shielded<T>(endpoint: &Endpoint, pieces: &Pieces, work: impl FnOnce() -> 
     if endpoint.socket() < 0 && pieces.pipe().is_none() {
         return work();
     }
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let result = work();
     signals::restore(mask);
     result

@@ -394,6 +394,15 @@ pub fn close_own(fd: c_int) {
     });
 }
 
+/// The same for a copy of a socket whose close may linger: no fork waits for it. (One in this very moment inherits the copy, as it
+/// would have inherited the program's.)
+pub fn close_lingering(fd: c_int) {
+    if is_own(fd) {
+        disown(fd);
+        kernel::close(fd);
+    }
+}
+
 /// What stands at this number is no longer the shim's.
 pub fn disown(fd: c_int) {
     if let Some(word) = word(fd) {
@@ -438,10 +447,9 @@ pub fn close_range(first: u32, last: u32) -> kernel::Result<()> {
         }
         start = fd as u32 + 1;
         if !own {
-            foreign::renaming(|| {
-                let ending = closing(fd);
-                kernel::close(fd);
-                ending.into_iter().for_each(Ending::finish);
+            foreign::renaming(|| match closing(fd) {
+                Some(ending) => ending.by_close(|| kernel::close(fd)),
+                None => kernel::close(fd),
             });
         }
     }
@@ -505,9 +513,7 @@ pub fn closing(fd: c_int) -> Option<Ending> {
         return None;
     };
     let entry = ending(fd, entry);
-    // A close that lingers gives the number away before it returns: nobody is to wait for that.
-    let lingering = if awaited && tcp::lingers(fd) { keep(fd).ok() } else { None };
-    Some(Ending { entry, awaited: awaited.then_some(fd), lingering })
+    Some(Ending { entry, awaited: awaited.then_some(fd) })
 }
 
 fn ending(fd: c_int, entry: Entry) -> EndingEntry {
@@ -529,7 +535,7 @@ pub fn changing(fd: c_int) -> Option<Ending> {
     }
     let entry = replace(fd, changing_mark());
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
-    Some(Ending { entry: ending(fd, entry?), awaited: None, lingering: None })
+    Some(Ending { entry: ending(fd, entry?), awaited: None })
 }
 
 /// Puts a mark where a descriptor, which stays open until its entry has ended, had an entry; what that was.
@@ -572,8 +578,6 @@ pub struct Ending {
     entry: EndingEntry,
     /// The number that other threads' calls wait for.
     awaited: Option<c_int>,
-    /// A copy whose close is the one that lingers.
-    lingering: Option<c_int>,
 }
 
 enum EndingEntry {
@@ -582,22 +586,46 @@ enum EndingEntry {
 }
 
 impl Ending {
-    /// The real close. A thread that is cancelled in it keeps nobody waiting.
+    /// Around the real close(2), and after it.
+    pub fn by_close<T>(self, close: impl FnOnce() -> T) -> T {
+        // One that lingers gives the number away before it returns, and nobody waits for that: it is to be the close of a copy.
+        let result = match self.awaited.filter(|fd| tcp::lingers(*fd)).map(keep) {
+            None => close(),
+            Some(Ok(copy)) => held::during(Obligation::Copy(copy), || {
+                let result = close();
+                self.give_away();
+                close_lingering(copy);
+                result
+            }),
+            Some(Err(_)) => {
+                self.give_away();
+                close()
+            }
+        };
+        self.finish();
+        result
+    }
+
+    /// The real close by other means. A thread that is cancelled in it keeps nobody waiting.
     pub fn during<T>(ending: Option<&Self>, close: impl FnOnce() -> T) -> T {
         match ending.and_then(|ending| ending.awaited) {
+            Some(fd) if tcp::lingers(fd) => {
+                changed(fd);
+                close()
+            }
             Some(fd) => held::during(Obligation::Changing(fd), close),
             None => close(),
         }
     }
 
+    /// Who waits for the number may use it.
+    fn give_away(&self) {
+        self.awaited.inspect(|fd| changed(*fd));
+    }
+
     /// After the real close.
     pub fn finish(self) {
-        self.awaited.inspect(|fd| changed(*fd));
-        if let Some(copy) = self.lingering.filter(|copy| is_own(*copy)) {
-            // No fork waits for it, either: one in this very moment inherits the copy, as it would have inherited the number.
-            disown(copy);
-            kernel::close(copy);
-        }
+        self.give_away();
         match self.entry {
             EndingEntry::Endpoint(closing) => closing.finish(),
             EndingEntry::Set(set) => epoll::closed(set),

@@ -4,7 +4,7 @@ use crate::kernel::{self, Errno};
 use crate::kin::{self, Census};
 use crate::prefix::Direction;
 use crate::slab::{Slab, Slot};
-use crate::{broker, process, signals};
+use crate::{broker, process};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use slipstream_ring::gate::Gate;
 
@@ -273,7 +273,7 @@ impl Home {
             return;
         }
         // A handler that forks would leave them to both; one that founds another would lose them.
-        let mask = signals::block_foreign();
+        let mask = kernel::block_foreign_signals();
         // Acquire: pairs with the Release in `take_in`.
         let mut next = self.returned.swap(core::ptr::null_mut(), Ordering::Acquire);
         // SAFETY: families live in memory that is never unmapped.
@@ -281,7 +281,7 @@ impl Home {
             next = family.next.load(Ordering::Relaxed);
             FAMILIES.give(family);
         }
-        signals::restore(mask);
+        kernel::restore_signals(mask);
     }
 }
 

@@ -349,10 +349,10 @@ pub fn block_signals() -> u64 {
 }
 
 /// The signals that a thread's own instructions cause.
-pub const NOT_FOREIGN: u64 =
+const NOT_FOREIGN: u64 =
     signal_set([libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]);
 /// Those that no mask has.
-pub const NOT_BLOCKED: u64 = signal_set([libc::SIGKILL, libc::SIGSTOP]);
+const NOT_BLOCKED: u64 = signal_set([libc::SIGKILL, libc::SIGSTOP]);
 
 const fn signal_set<const N: usize>(signals: [c_int; N]) -> u64 {
     let (mut set, mut i) = (0, 0);
@@ -363,11 +363,16 @@ const fn signal_set<const N: usize>(signals: [c_int; N]) -> u64 {
     set
 }
 
-/// The same, but for [`NOT_FOREIGN`].
+/// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
 pub fn block_foreign_signals() -> u64 {
     let (foreign, mut former) = (!NOT_FOREIGN, 0u64);
     let _ = call!(rt_sigprocmask, libc::SIG_BLOCK, &raw const foreign, &raw mut former, 8);
     former
+}
+
+/// Whether a mask blocks as much as [`block_foreign_signals`].
+pub fn are_all(mask: u64) -> bool {
+    mask | NOT_FOREIGN | NOT_BLOCKED == u64::MAX
 }
 
 /// Sets the mask; what was held back is delivered before this returns.
@@ -413,13 +418,12 @@ pub fn own_pending_signals() -> Option<u64> {
     with_status(b"/proc/thread-self/status\0", |status| signals_after(status, b"SigPnd:\t"))
 }
 
-/// The signals that the process' first thread lets through; inside, `None` once that has ended, or is stopped, so that it takes none.
-/// `None` without /proc.
-pub fn leader_open_signals() -> Option<Option<u64>> {
+/// The signals that the process' first thread blocks. `None` without /proc, and once that thread takes none: it has ended, or is
+/// stopped.
+pub fn leader_blocked_signals() -> Option<u64> {
     with_status(b"/proc/self/status\0", |status| {
         let state = status.get(place_after(status, b"State:\t")?)?;
-        let blocked = signals_after(status, b"SigBlk:\t")?;
-        Some((!b"ZXxTt".contains(state)).then_some(!blocked))
+        if b"ZXxTt".contains(state) { None } else { signals_after(status, b"SigBlk:\t") }
     })
 }
 

@@ -64,7 +64,7 @@ pub fn detach_now(endpoint: &'static Endpoint, reason: Reason) {
 
 /// `false`: what is unread in the ring will not come.
 fn recall(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let (tx, rx) = (roles::enter(link.tx_lock()), roles::enter(link.rx_lock()));
     // The mark before the word that the ring is not to be used: who goes back for that sees it, too.
     let wake = link.recall();

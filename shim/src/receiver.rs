@@ -57,8 +57,8 @@ struct Request {
     seen_marks: u32,
     /// Whether TCP is to be looked at in any case.
     look: bool,
-    /// The program's signal mask, since an attempt has looked at TCP: no handler of this thread may read there between the look and
-    /// the call.
+    /// The program's signal mask, once an attempt has found something on TCP: no handler of this thread may read there between the
+    /// look and the call.
     mask: Option<u64>,
 }
 
@@ -276,7 +276,8 @@ fn attempt(
     let step = if link.has_recalled() { Ok(Step::Recalled) } else { step(endpoint, fd, link, pieces, request) };
     if matches!(step, Ok(Step::Took(..))) && link.consumer().void() > 0 {
         // A process that dies with it would be answered for.
-        request.mask.get_or_insert_with(signals::block);
+        let mask = kernel::block_signals();
+        request.mask.get_or_insert(mask);
         let _ = drop_void(endpoint, endpoint.descriptor(fd), link);
     }
     roles::leave_receiving(endpoint, link, entry);
@@ -326,13 +327,19 @@ fn step(
                 endpoint.follow(link, turn);
             }
             Look::Tcp { .. } => {
-                request.mask.get_or_insert_with(signals::block);
+                let mask = kernel::block_signals();
                 let socket = endpoint.descriptor(fd);
-                match on_tcp(endpoint, socket, link, pieces, request)? {
-                    Some(Step::Took(n, more)) => return Ok(Step::Took(n, more)),
-                    // Another thread has closed the number meanwhile: nothing was learned.
-                    Some(step) if endpoint.descriptor(socket) == socket => return Ok(step),
-                    _ => continue,
+                match on_tcp(endpoint, socket, link, pieces, request) {
+                    // Unless another thread has closed the number meanwhile: then nothing was learned.
+                    Ok(Some(step)) if matches!(step, Step::Took(..)) || endpoint.descriptor(socket) == socket => {
+                        request.mask = Some(mask);
+                        return Ok(step);
+                    }
+                    Ok(_) => kernel::restore_signals(mask),
+                    Err(broken) => {
+                        request.mask = Some(mask);
+                        return Err(broken);
+                    }
                 }
             }
         }

@@ -242,12 +242,12 @@ fn acknowledge(endpoint: &'static Endpoint, fd: c_int, link: &Link) {
 #[cold]
 fn leave_locked(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> Result<Step, Broken> {
     // A signal handler's bytes would pass the boundary.
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let left = leave(endpoint, endpoint.descriptor(fd), link, false);
     if left == Ok(true) {
         endpoint.family().writers.force();
     }
-    signals::restore_in_role(mask);
+    kernel::restore_signals(mask);
     left.map(|left| if left { Step::Tcp } else { Step::Full })
 }
 
@@ -271,7 +271,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
         return false;
     }
     // No handler of this thread may write to TCP between the count and the turn.
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let connector = endpoint.connector.load(Ordering::Relaxed) != 0;
     let switched =
         tcp::written(endpoint.descriptor(fd), connector).is_some_and(|written| match producer.switch(written) {
@@ -284,7 +284,7 @@ fn try_switch(endpoint: &'static Endpoint, fd: c_int, link: &Link, flags: c_int,
                 false
             }
         });
-    signals::restore_in_role(mask);
+    kernel::restore_signals(mask);
     switched
 }
 
@@ -335,7 +335,7 @@ pub fn depart(endpoint: &'static Endpoint, fd: c_int, link: &Link) -> bool {
 fn leave_and(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool, then: impl FnOnce()) -> bool {
     let lock = link.tx_lock();
     // A signal handler's bytes would pass the boundary.
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let entry = roles::enter(lock);
     // A handler inside its own thread's send leaves the carrier to that one.
     let mut left = entry != Entry::Locked || link.producer().carrier() == Carrier::Tcp;

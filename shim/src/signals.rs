@@ -8,44 +8,13 @@ use crate::kernel::{self, Disposition};
 use crate::{broker, process, real, thread};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// What the first thread lets through by its program's will, while it is in a stretch of its own; else 0.
+/// Those of a process with handlers of both kinds that its first thread has blocked in a sleep, and takes by its signalfd; else 0.
 static LEADERS: AtomicU64 = AtomicU64::new(0);
-
-/// Begins a stretch in which every signal is blocked; the program's mask, for [`restore`].
-pub fn block() -> u64 {
-    begun(kernel::block_signals())
-}
-
-/// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
-pub fn block_foreign() -> u64 {
-    begun(kernel::block_foreign_signals())
-}
-
-fn begun(mask: u64) -> u64 {
-    if !real::single_threaded() && !is_nested(mask) && process::is_leader(thread::current()) {
-        // Relaxed: a thread that does not see it yet takes a signal a moment before the first thread would have been blocked.
-        LEADERS.store(!mask, Ordering::Relaxed);
-    }
-    mask
-}
-
-/// Whether that is the mask of a stretch around (or of a program that blocks as much).
-fn is_nested(mask: u64) -> bool {
-    mask | kernel::NOT_FOREIGN | kernel::NOT_BLOCKED == u64::MAX
-}
 
 /// Ends a stretch.
 pub fn restore(mask: u64) {
     leave_to_leader(mask);
-    restore_in_role(mask);
-}
-
-/// The same while others wait for the thread: nor can it wait for the first one.
-pub fn restore_in_role(mask: u64) {
     kernel::restore_signals(mask);
-    if !real::single_threaded() && !is_nested(mask) && process::is_leader(thread::current()) {
-        LEADERS.store(0, Ordering::Relaxed);
-    }
 }
 
 /// Before signals are let through, but for those of `mask`.
@@ -55,9 +24,28 @@ pub fn leave_to_leader(mask: u64) {
     }
 }
 
-/// In a forked child: the thread that forked is the first.
+/// Runs the sleep of a thread that takes `signals` by its signalfd.
+pub fn taking<T>(signals: u64, sleep: impl FnOnce() -> T) -> T {
+    if signals == 0 || !process::is_leader(thread::current()) {
+        return sleep();
+    }
+    // Relaxed: nothing but time depends on it.
+    LEADERS.store(signals, Ordering::Relaxed);
+    let slept = sleep();
+    LEADERS.store(0, Ordering::Relaxed);
+    slept
+}
+
+/// In a forked child: its first thread is another.
 pub fn after_fork() {
     LEADERS.store(0, Ordering::Relaxed);
+}
+
+/// A thread leaves its calls by longjmp, maybe such a sleep.
+pub fn jumps() {
+    if LEADERS.load(Ordering::Relaxed) != 0 && process::is_leader(thread::current()) {
+        LEADERS.store(0, Ordering::Relaxed);
+    }
 }
 
 /// What the signals of a stretch in which they were blocked mean for the call.
@@ -88,7 +76,7 @@ pub struct Stay {
 impl Stay {
     /// The program's mask.
     pub fn begin(&mut self) -> u64 {
-        *self.mask.get_or_insert_with(block_foreign)
+        *self.mask.get_or_insert_with(kernel::block_foreign_signals)
     }
 
     pub fn has_begun(&self) -> bool {
@@ -122,7 +110,7 @@ pub fn deliver(mask: u64, strict: bool) -> Delivered {
     }
     let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
     let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
-    restore_in_role(mask);
+    kernel::restore_signals(mask);
     delivered.unwrap_or(Delivered::Nothing)
 }
 
@@ -134,7 +122,7 @@ pub fn heed(mask: u64, strict: bool) -> Delivered {
     let delivered = deliver(mask, strict);
     // The cancellation's may have been among them.
     real::test_cancel();
-    block_foreign();
+    kernel::block_foreign_signals();
     delivered
 }
 
@@ -152,27 +140,35 @@ fn meaning(signal: u32, strict: bool) -> Option<Delivered> {
 /// and it needs only a CPU. What is pending then.
 fn await_leader(mask: u64) -> u64 {
     const FIRST_STEP: u64 = 50_000;
-    const LONGEST_STEP: u64 = 1_000_000;
+    const LONGEST_STEP: u64 = 4_000_000;
     const PATIENCE: u64 = 100_000_000;
-    let (mut until, mut step) = (None, FIRST_STEP);
+    /// For a first thread that blocks signals, maybe only while it is in a stretch.
+    const SHORT_PATIENCE: u64 = 1_000_000;
+    let (start, mut step) = (kernel::now_ns(), FIRST_STEP);
     loop {
         let pending = kernel::pending_signals() & !mask;
-        if pending == 0
-            || kernel::own_pending_signals().is_none_or(|own| own & !mask != 0)
-            || pending & leader_open() == 0
-            || kernel::now_ns() >= *until.get_or_insert_with(|| kernel::now_ns() + PATIENCE)
-        {
+        // Others wait for who is in a role, and nobody for a vfork child's first thread, which is the child.
+        if pending == 0 || thread::current().roles.get() > 0 || broker::is_silent() || !process::owns_tables() {
             return pending;
+        }
+        // Most are taken before anything else need be asked.
+        if step > FIRST_STEP {
+            let (Some(own), Some(blocked)) = (kernel::own_pending_signals(), kernel::leader_blocked_signals()) else {
+                return pending;
+            };
+            let patience = match () {
+                () if own & !mask != 0 => 0,
+                () if pending & (!blocked | LEADERS.load(Ordering::Relaxed)) != 0 => PATIENCE,
+                () if kernel::are_all(blocked) => SHORT_PATIENCE,
+                () => 0,
+            };
+            if kernel::now_ns() - start >= patience {
+                return pending;
+            }
         }
         let _ = kernel::ppoll(&mut [], Some(&kernel::timespec(step)), core::ptr::null());
         step = LONGEST_STEP.min(2 * step);
     }
-}
-
-/// What the first thread lets through, or does so as soon as it looks.
-fn leader_open() -> u64 {
-    // SigBlk before what the thread has noted: that follows.
-    kernel::leader_open_signals().map_or(0, |open| open.map_or(0, |open| open | LEADERS.load(Ordering::Relaxed)))
 }
 
 /// The signals that have handlers, among those that `mask` lets through.

@@ -105,7 +105,7 @@ pub fn spin(link: &Link, found: impl Fn() -> bool) -> bool {
     if budget() == 0 || !may_spin(link.peer_cpu()) {
         return false;
     }
-    let mask = signals::block_foreign();
+    let mask = kernel::block_foreign_signals();
     let success = spin_while_masked(None, mask, found);
     deliver(mask, false);
     success
@@ -187,13 +187,13 @@ fn poll_heeding<const N: usize>(
     strict: bool,
 ) -> (kernel::Result<usize>, Delivered) {
     let time = time.map(kernel::timespec);
-    let (through, watched, meaning) = if real::single_threaded() {
-        (u64::MAX, !mask, Delivered::Nothing)
+    let (through, watched, left, meaning) = if real::single_threaded() {
+        (u64::MAX, !mask, 0, Delivered::Nothing)
     } else {
         signals::leave_to_leader(mask);
         let handled = handled(mask, strict);
         let left = if handled.ending == 0 { 0 } else { handled.restarting };
-        (mask | left, left, handled.meaning())
+        (mask | left, left, left, handled.meaning())
     };
     if watched != 0 {
         match (hub::signals(watched), all.last_mut()) {
@@ -204,7 +204,8 @@ fn poll_heeding<const N: usize>(
     }
     let all = all.get_mut(..if watched != 0 { N } else { N - 1 }).unwrap_or_default();
     // Where its signal is blocked, too, a thread that was cancelled dies below.
-    match real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through)) {
+    let sleep = || real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through));
+    match signals::taking(left, sleep) {
         Err(Errno(libc::EINTR)) if meaning == Delivered::Interrupt => (Ok(1), meaning),
         // It may have been installed meanwhile.
         Err(Errno(libc::EINTR)) => (Ok(1), handled(mask, strict).meaning()),
@@ -255,7 +256,7 @@ pub fn room_on_tcp(fd: c_int) -> Result<(), Errno> {
 
 /// Waits until there is room to write, at most `limit` ns, where 0 is for ever; interrupted as a send is.
 pub fn room(fd: c_int, limit: u64) -> Result<(), Errno> {
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let mut all = [on(fd, libc::POLLOUT), NOBODY];
     let (result, handled) = poll_heeding(&mut all, (limit > 0).then_some(limit), mask, limit > 0);
     let delivered = handled.or(deliver(mask, limit > 0));

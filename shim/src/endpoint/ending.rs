@@ -4,7 +4,7 @@ use super::{ENDPOINTS, Endpoint, Phase};
 use crate::family::Family;
 use crate::kin::Census;
 use crate::readiness::{epoll, levels, member};
-use crate::{broker, descriptor, kernel, recall, sender, signals, tcp};
+use crate::{broker, descriptor, kernel, recall, sender, tcp};
 use core::ffi::c_int;
 use core::sync::atomic::Ordering;
 use slipstream_protocol::Reason;
@@ -82,7 +82,7 @@ impl Endpoint {
             return false;
         }
         // No handler forks in between: there would be two that do it.
-        let mask = self.link().filter(|_| !broker::is_silent()).map(|_| signals::block_foreign());
+        let mask = self.link().filter(|_| !broker::is_silent()).map(|_| kernel::block_foreign_signals());
         let number = self.listed.swap(0, Ordering::SeqCst);
         let family = self.family();
         let was_last = family.leave((number != 0).then_some(number), census);
@@ -92,7 +92,7 @@ impl Endpoint {
             self.set_family(Family::nobody());
             family.give_back();
         }
-        mask.inspect(|mask| signals::restore(*mask));
+        mask.inspect(|mask| kernel::restore_signals(*mask));
         was_last
     }
 
@@ -305,7 +305,10 @@ impl Endpoint {
         });
         if is_kept {
             self.kept.store(-1, Ordering::SeqCst);
-            descriptor::close_own(kept);
+            match tcp::lingers(kept) {
+                true => descriptor::close_lingering(kept),
+                false => descriptor::close_own(kept),
+            }
             if let (true, Some(link)) = (ending, self.link()) {
                 let wake = link.mark_end();
                 self.deliver(link, wake);

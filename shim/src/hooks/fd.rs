@@ -21,11 +21,7 @@ hooks! {
             // A thread that has been cancelled ends before the close, or behind it.
             real::heed_cancel(|| descriptor::get(fd).is_some());
             let Some(ending) = descriptor::closing(fd) else { return real!(fn close(fd: c_int) -> c_int) };
-            real::uncancelled(|| {
-                let result = real!(fn close(fd: c_int) -> c_int);
-                ending.finish();
-                result
-            })
+            real::uncancelled(|| ending.by_close(|| real!(fn close(fd: c_int) -> c_int)))
         };
         if descriptor::set(fd).is_some() { foreign::renaming(close) } else { close() }
     }

@@ -35,7 +35,7 @@ pub fn wait(
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
-    let former = signals::block();
+    let former = kernel::block_signals();
     let mask = mask.unwrap_or(former);
     let result = wait_blocked(set, epoll, events, deadline, mask);
     signals::restore(former);
@@ -53,7 +53,7 @@ fn in_handler(
     mask: Option<u64>,
 ) -> Result<usize, Errno> {
     let left = timeout.map(kernel::timespec);
-    let former = signals::block();
+    let former = kernel::block_signals();
     let told = real::cancellable(|| kernel::epoll_wait(epoll, events, left.as_ref(), mask.unwrap_or(former)));
     signals::restore(former);
     let told = told?;

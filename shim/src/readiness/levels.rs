@@ -111,7 +111,7 @@ pub fn has_void(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
     if link.consumer().void() == 0 {
         return false;
     }
-    let mask = signals::block();
+    let mask = kernel::block_signals();
     let lock = link.rx_lock();
     let entry = roles::enter(lock);
     let left = receiver::drop_void(endpoint, endpoint.descriptor(fd), link) == Ok(false);

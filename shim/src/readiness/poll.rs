@@ -108,7 +108,7 @@ fn wait(
         return Ok(found);
     }
     let deadline = timeout.map(|timeout| kernel::now_ns().saturating_add(timeout));
-    let former = signals::block();
+    let former = kernel::block_signals();
     let result = wait_blocked(polls, guests, deadline, mask.unwrap_or(former));
     signals::restore(former);
     result
