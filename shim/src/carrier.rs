@@ -31,9 +31,9 @@ pub fn has_space(endpoint: &Endpoint, link: &Link) -> bool {
     in_ring && (endpoint.socket() < 0 || kernel::poll_now(endpoint.socket(), libc::POLLOUT) != 0)
 }
 
-/// Puts the next bytes of `pieces` where the claim says; how many.
+/// Puts the next bytes of `pieces` where the claim says; how many, or EFAULT where the program has none.
 #[inline]
-pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
+pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<kernel::Result<usize>, Broken> {
     let socket = endpoint.socket();
     if socket >= 0 {
         return fill_socket(endpoint, socket, claim, pieces);
@@ -42,10 +42,15 @@ pub fn fill(endpoint: &Endpoint, claim: &Claim<'_>, pieces: &Pieces) -> Result<u
         // SAFETY: the program gave these bytes to send; `each` stays within the claim.
         unsafe { claim.fill(offset as u32, address, len as u32) }
     });
-    Ok(claim.len() as usize)
+    Ok(Ok(claim.len() as usize))
 }
 
-fn fill_socket(endpoint: &Endpoint, socket: c_int, claim: &Claim<'_>, pieces: &Pieces) -> Result<usize, Broken> {
+fn fill_socket(
+    endpoint: &Endpoint,
+    socket: c_int,
+    claim: &Claim<'_>,
+    pieces: &Pieces,
+) -> Result<kernel::Result<usize>, Broken> {
     let all = claim.len() as usize;
     let mut sent = 0;
     while sent < all {
@@ -61,6 +66,10 @@ fn fill_socket(endpoint: &Endpoint, socket: c_int, claim: &Claim<'_>, pieces: &P
                 kernel::poll_until(socket, libc::POLLOUT);
             }
             Err(Errno(libc::EINTR)) => {}
+            Err(errno @ Errno(libc::EFAULT)) if claim.shorten(sent as u32) => match sent {
+                0 => return Ok(Err(errno)),
+                _ => break,
+            },
             Err(_) => return Err(Broken),
         }
     }
@@ -69,10 +78,11 @@ fn fill_socket(endpoint: &Endpoint, socket: c_int, claim: &Claim<'_>, pieces: &P
         // SAFETY: the program gave these bytes to send; `each` stays within what is left of the claim.
         unsafe { claim.fill(offset as u32, address, len as u32) }
     });
-    Ok(sent)
+    Ok(Ok(sent))
 }
 
-/// Takes (or, with MSG_PEEK, copies) the first `len` bytes at `head` into `pieces`; how many.
+/// Takes (or, with MSG_PEEK, copies) the first `len` bytes at `head` into `pieces`; how many, or EFAULT where the program has no
+/// room for them.
 #[inline]
 pub fn drain(
     endpoint: &Endpoint,
@@ -81,7 +91,7 @@ pub fn drain(
     len: usize,
     pieces: &Pieces,
     flags: c_int,
-) -> Result<usize, Broken> {
+) -> Result<kernel::Result<usize>, Broken> {
     let socket = endpoint.socket();
     if socket >= 0 {
         return drain_socket(socket, len, pieces, flags);
@@ -92,7 +102,7 @@ pub fn drain(
             unsafe { consumer.copy_out(head, offset as u32, address, len as u32) }
         });
     }
-    Ok(len)
+    Ok(Ok(len))
 }
 
 /// Has a pipe take from the first `len` bytes at `head` what it has room for; how many. Without waiting.
@@ -119,11 +129,11 @@ pub fn hand_on(
     handed.map_err(|errno| if errno == Errno(libc::EAGAIN) { FULL } else { errno })
 }
 
-fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Result<usize, Broken> {
+fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Result<kernel::Result<usize>, Broken> {
     let peek = flags & libc::MSG_PEEK;
     if peek != 0 && flags & libc::MSG_TRUNC != 0 {
         // Counted, neither copied nor taken: they are there, having been announced.
-        return Ok(len);
+        return Ok(Ok(len));
     }
     let take = || {
         if flags & libc::MSG_TRUNC != 0 {
@@ -137,8 +147,12 @@ fn drain_socket(socket: c_int, len: usize, pieces: &Pieces, flags: c_int) -> Res
         Err(Errno(libc::ECONNRESET)) => take(),
         taken => taken,
     };
-    // They were put there before they were announced.
-    taken.ok().filter(|taken| *taken > 0 || len == 0).ok_or(Broken)
+    match taken {
+        Ok(0) if len > 0 => Err(Broken),
+        Ok(_) | Err(Errno(libc::EFAULT)) => Ok(taken),
+        // They were put there before they were announced.
+        Err(_) => Err(Broken),
+    }
 }
 
 /// Takes up to `len` bytes to nowhere; some.

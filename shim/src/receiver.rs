@@ -301,14 +301,11 @@ fn step(
                 if let Some(pipe) = pieces.pipe() {
                     return Ok(to_pipe(endpoint, link, head, pieces.left().min(available as usize), pipe));
                 }
-                let len = carrier::drain(
-                    endpoint,
-                    &consumer,
-                    head,
-                    pieces.left().min(available as usize),
-                    pieces,
-                    request.flags,
-                )?;
+                let len = pieces.left().min(available as usize);
+                let len = match carrier::drain(endpoint, &consumer, head, len, pieces, request.flags)? {
+                    Ok(len) => len,
+                    Err(errno) => return Ok(Step::Untaken(errno)),
+                };
                 if request.flags & libc::MSG_PEEK == 0 {
                     let Ok(wake) = consumer.consume(head, len as u32) else { continue };
                     endpoint.deliver(link, wake);

@@ -33,6 +33,8 @@ enum Step {
     Sent(usize),
     /// The ring is full.
     Full,
+    /// The program has no such memory.
+    Failed(Errno),
     /// The peer has ended, and may never read what is in the ring.
     EndedUnread,
     /// TCP carries; this thread is counted in and must count itself out after the real call.
@@ -107,6 +109,9 @@ fn send_patiently(
                 });
                 endpoint.family().writers.leave();
                 return sent;
+            }
+            Ok(Step::Failed(errno)) => {
+                return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
             }
             // First, so that this send meets the reset.
             Ok(Step::EndedUnread) => recall::let_the_kernel_tell(endpoint, fd, link),
@@ -203,10 +208,13 @@ fn in_ring(endpoint: &'static Endpoint, fd: c_int, link: &Link, pieces: &Pieces,
         }
         let rest = pieces.behind(done);
         let claim = producer.claim(rest.left().min(CHUNK as usize) as u32, entry)?;
-        let sent = if claim.len() == 0 { 0 } else { carrier::fill(endpoint, &claim, &rest)? };
-        if sent == 0 {
-            return Ok(if done > 0 { Step::Sent(done) } else { Step::Full });
-        }
+        let sent = if claim.len() == 0 { Ok(0) } else { carrier::fill(endpoint, &claim, &rest)? };
+        let sent = match sent {
+            Ok(sent) if sent > 0 => sent,
+            _ if done > 0 => return Ok(Step::Sent(done)),
+            Ok(_) => return Ok(Step::Full),
+            Err(errno) => return Ok(Step::Failed(errno)),
+        };
         done += sent;
         if entry == Entry::Reentered {
             link.tx_lock().note();

@@ -56,7 +56,11 @@ pub fn beyond(
     let in_ring = consumer.unread() as usize;
     let rest = pieces.behind(before);
     let len = rest.left().min(in_ring);
-    let seen = if len == 0 { 0 } else { carrier::drain(endpoint, &consumer, consumer.head(), len, &rest, flags)? };
+    let seen = if len == 0 {
+        0
+    } else {
+        carrier::drain(endpoint, &consumer, consumer.head(), len, &rest, flags)?.unwrap_or(0)
+    };
     if !left || seen != in_ring || seen == rest.left() {
         return Ok(seen);
     }
