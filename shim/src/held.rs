@@ -5,7 +5,7 @@
 use crate::endpoint::Endpoint;
 use crate::hub::{self, Hub};
 use crate::readiness::set::Set;
-use crate::{descriptor, foreign, kernel, real, roles, signals, thread};
+use crate::{descriptor, foreign, kernel, real, roles, thread};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use slipstream_ring::gate::Gate;
@@ -274,7 +274,6 @@ pub fn call<T>(endpoint: &'static Endpoint, work: impl FnOnce() -> T) -> T {
 /// On one stack that is a matter of addresses. A handler on a signal stack jumps back to where the thread was: whatever it
 /// holds on the signal stack it leaves, too.
 pub fn jumps(from: usize, target: usize) {
-    signals::jumps();
     let thread = thread::current();
     let count = thread.held_count.get();
     if count == 0 && thread.roles.get() == 0 && thread.call.get().is_null() {

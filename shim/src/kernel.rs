@@ -341,13 +341,6 @@ pub fn futex_wait_two(words: [(&AtomicU32, u32); 2], deadline: &libc::timespec) 
     call!(futex_waitv, waits.as_ptr(), 2, 0, deadline as *const libc::timespec, libc::CLOCK_MONOTONIC).map(drop)
 }
 
-/// Blocks every signal; the former mask.
-pub fn block_signals() -> u64 {
-    let (all, mut former) = (u64::MAX, 0u64);
-    let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut former, 8);
-    former
-}
-
 /// The signals that a thread's own instructions cause.
 const NOT_FOREIGN: u64 =
     signal_set([libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]);
@@ -363,6 +356,13 @@ const fn signal_set<const N: usize>(signals: [c_int; N]) -> u64 {
     set
 }
 
+/// Blocks every signal; the former mask.
+pub fn block_signals() -> u64 {
+    let (all, mut former) = (u64::MAX, 0u64);
+    let _ = call!(rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut former, 8);
+    former
+}
+
 /// The same, but for those that the thread's own instructions cause: the kernel kills where they are blocked.
 pub fn block_foreign_signals() -> u64 {
     let (foreign, mut former) = (!NOT_FOREIGN, 0u64);
@@ -371,7 +371,7 @@ pub fn block_foreign_signals() -> u64 {
 }
 
 /// Whether a mask blocks as much as [`block_foreign_signals`].
-pub fn are_all(mask: u64) -> bool {
+pub fn blocks_all(mask: u64) -> bool {
     mask | NOT_FOREIGN | NOT_BLOCKED == u64::MAX
 }
 

@@ -3,7 +3,7 @@
 
 use crate::kin::{self, Census};
 use crate::thread::{self, Thread};
-use crate::{broker, descriptor, held, hub, kernel, signals};
+use crate::{broker, descriptor, held, hub, kernel};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -239,7 +239,6 @@ fn become_child(announced: bool) {
     }
     let comparable = kin::after_fork(parent);
     hub::forget();
-    signals::after_fork();
     for word in [&EXITING, &FORKING, &IMMINENT, &UNDISTURBED] {
         word.store(0, Ordering::Relaxed);
     }

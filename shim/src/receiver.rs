@@ -332,6 +332,7 @@ fn step(
                         request.mask = Some(mask);
                         return Ok(step);
                     }
+                    // In the role.
                     Ok(_) => kernel::restore_signals(mask),
                     Err(broken) => {
                         request.mask = Some(mask);

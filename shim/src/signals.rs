@@ -6,10 +6,6 @@
 
 use crate::kernel::{self, Disposition};
 use crate::{broker, process, real, thread};
-use core::sync::atomic::{AtomicU64, Ordering};
-
-/// Those of a process with handlers of both kinds that its first thread has blocked in a sleep, and takes by its signalfd; else 0.
-static LEADERS: AtomicU64 = AtomicU64::new(0);
 
 /// Ends a stretch.
 pub fn restore(mask: u64) {
@@ -19,33 +15,14 @@ pub fn restore(mask: u64) {
 
 /// Before signals are let through, but for those of `mask`.
 pub fn leave_to_leader(mask: u64) {
-    if !real::single_threaded() && !broker::is_silent() && !process::is_leader(thread::current()) {
+    if is_second() {
         await_leader(mask);
     }
 }
 
-/// Runs the sleep of a thread that takes `signals` by its signalfd.
-pub fn taking<T>(signals: u64, sleep: impl FnOnce() -> T) -> T {
-    if signals == 0 || !process::is_leader(thread::current()) {
-        return sleep();
-    }
-    // Relaxed: nothing but time depends on it.
-    LEADERS.store(signals, Ordering::Relaxed);
-    let slept = sleep();
-    LEADERS.store(0, Ordering::Relaxed);
-    slept
-}
-
-/// In a forked child: its first thread is another.
-pub fn after_fork() {
-    LEADERS.store(0, Ordering::Relaxed);
-}
-
-/// A thread leaves its calls by longjmp, maybe such a sleep.
-pub fn jumps() {
-    if LEADERS.load(Ordering::Relaxed) != 0 && process::is_leader(thread::current()) {
-        LEADERS.store(0, Ordering::Relaxed);
-    }
+/// Whether the process may have another thread that comes first. (Behind a filter nothing is tried for that.)
+fn is_second() -> bool {
+    !real::single_threaded() && !broker::is_silent() && !process::is_leader(thread::current())
 }
 
 /// What the signals of a stretch in which they were blocked mean for the call.
@@ -104,10 +81,7 @@ impl Stay {
 /// Ends a stretch of blocked signals: what is pending is delivered. As in the kernel, the first one with a handler decides:
 /// those behind it meet a call that is over, or begins anew. `strict`: it ends.
 pub fn deliver(mask: u64, strict: bool) -> Delivered {
-    let mut pending = kernel::pending_signals() & !mask;
-    if pending != 0 && !process::is_leader(thread::current()) {
-        pending = await_leader(mask);
-    }
+    let pending = if is_second() { await_leader(mask) } else { kernel::pending_signals() & !mask };
     let has = |signal: u32| pending & (1 << (signal - 1)) != 0;
     let delivered = (1..=64).filter(|signal| has(*signal)).find_map(|signal| meaning(signal, strict));
     kernel::restore_signals(mask);
@@ -142,13 +116,14 @@ fn await_leader(mask: u64) -> u64 {
     const FIRST_STEP: u64 = 50_000;
     const LONGEST_STEP: u64 = 4_000_000;
     const PATIENCE: u64 = 100_000_000;
-    /// For a first thread that blocks signals, maybe only while it is in a stretch.
+    /// With a first thread that blocks it, but may only be in a call of ours.
     const SHORT_PATIENCE: u64 = 1_000_000;
-    let (start, mut step) = (kernel::now_ns(), FIRST_STEP);
+    let start = kernel::now_ns();
+    let (mut last_open, mut step) = (start, FIRST_STEP);
     loop {
         let pending = kernel::pending_signals() & !mask;
-        // Others wait for who is in a role, and nobody for a vfork child's first thread, which is the child.
-        if pending == 0 || thread::current().roles.get() > 0 || broker::is_silent() || !process::owns_tables() {
+        // Others wait for who is in a role; and a vfork child is its own first thread.
+        if pending == 0 || thread::current().roles.get() > 0 || !process::owns_tables() {
             return pending;
         }
         // Most are taken before anything else need be asked.
@@ -156,13 +131,18 @@ fn await_leader(mask: u64) -> u64 {
             let (Some(own), Some(blocked)) = (kernel::own_pending_signals(), kernel::leader_blocked_signals()) else {
                 return pending;
             };
-            let patience = match () {
-                () if own & !mask != 0 => 0,
-                () if pending & (!blocked | LEADERS.load(Ordering::Relaxed)) != 0 => PATIENCE,
-                () if kernel::are_all(blocked) => SHORT_PATIENCE,
-                () => 0,
+            let now = kernel::now_ns();
+            if pending & !blocked != 0 {
+                last_open = now;
+            }
+            let is_in_call = || kernel::blocks_all(blocked) || handled(mask, false).left_to_signalfd() & pending != 0;
+            let until = match () {
+                () if own & !mask != 0 => now,
+                () if last_open == now => start + PATIENCE,
+                () if is_in_call() => last_open + SHORT_PATIENCE,
+                () => now,
             };
-            if kernel::now_ns() - start >= patience {
+            if now >= until {
                 return pending;
             }
         }
@@ -174,12 +154,17 @@ fn await_leader(mask: u64) -> u64 {
 /// The signals that have handlers, among those that `mask` lets through.
 pub struct Handled {
     /// Those that end the call.
-    pub ending: u64,
+    ending: u64,
     /// Those after which it begins anew.
-    pub restarting: u64,
+    restarting: u64,
 }
 
 impl Handled {
+    /// Those that stay blocked in a sleep which lets the others through: EINTR does not tell which one it was.
+    pub fn left_to_signalfd(&self) -> u64 {
+        if self.ending == 0 { 0 } else { self.restarting }
+    }
+
     /// What they mean for it, where that is the same for all; else what those mean that end it.
     pub fn meaning(&self) -> Delivered {
         match (self.ending, self.restarting) {

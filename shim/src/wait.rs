@@ -187,13 +187,13 @@ fn poll_heeding<const N: usize>(
     strict: bool,
 ) -> (kernel::Result<usize>, Delivered) {
     let time = time.map(kernel::timespec);
-    let (through, watched, left, meaning) = if real::single_threaded() {
-        (u64::MAX, !mask, 0, Delivered::Nothing)
+    let (through, watched, meaning) = if real::single_threaded() {
+        (u64::MAX, !mask, Delivered::Nothing)
     } else {
         signals::leave_to_leader(mask);
         let handled = handled(mask, strict);
-        let left = if handled.ending == 0 { 0 } else { handled.restarting };
-        (mask | left, left, left, handled.meaning())
+        let left = handled.left_to_signalfd();
+        (mask | left, left, handled.meaning())
     };
     if watched != 0 {
         match (hub::signals(watched), all.last_mut()) {
@@ -204,8 +204,7 @@ fn poll_heeding<const N: usize>(
     }
     let all = all.get_mut(..if watched != 0 { N } else { N - 1 }).unwrap_or_default();
     // Where its signal is blocked, too, a thread that was cancelled dies below.
-    let sleep = || real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through));
-    match signals::taking(left, sleep) {
+    match real::cancellable(|| kernel::ppoll(all, time.as_ref(), &raw const through)) {
         Err(Errno(libc::EINTR)) if meaning == Delivered::Interrupt => (Ok(1), meaning),
         // It may have been installed meanwhile.
         Err(Errno(libc::EINTR)) => (Ok(1), handled(mask, strict).meaning()),

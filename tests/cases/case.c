@@ -571,6 +571,14 @@ void on_signal(int number, void (*handler)(int), int flags)
 	MUST(sigaction(number, &action, NULL));
 }
 
+_Atomic pid_t taker;
+
+void note_taker(int number)
+{
+	(void)number;
+	taker = gettid();
+}
+
 pthread_t thread(void *(*body)(void *), void *argument)
 {
 	pthread_t made;

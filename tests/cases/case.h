@@ -154,6 +154,9 @@ void settle_events(int set, int n);
 void settle_asleep(pid_t tid);
 void set_nonblocking(int fd, bool on);
 void on_signal(int number, void (*handler)(int), int flags);
+/* The thread that took the last signal whose handler is note_taker. */
+extern _Atomic pid_t taker;
+void note_taker(int number);
 pthread_t thread(void *(*body)(void *), void *argument);
 /* The calling thread runs on this CPU alone. */
 void pin_to(int cpu);

@@ -4,13 +4,6 @@
 
 enum { ROUNDS = 12 };
 static int fd, first;
-static _Atomic pid_t taker;
-
-static void handler(int number)
-{
-	(void)number;
-	taker = gettid();
-}
 
 /* By receive, poll, epoll in turns. */
 static void *waits(void *unused)
@@ -44,7 +37,7 @@ static void *kills(void *unused)
 void alice(void)
 {
 	fd = pair_up();
-	on_signal(SIGUSR1, handler, 0);
+	on_signal(SIGUSR1, note_taker, 0);
 	pthread_t other = thread(waits, NULL);
 	while (!take(0))
 		nap_ms(1);

@@ -4,14 +4,7 @@
 
 enum { ROUNDS = 20 };
 static int fd, idle;
-static _Atomic pid_t taker;
 static _Atomic int stop;
-
-static void handler(int number)
-{
-	(void)number;
-	taker = gettid();
-}
 
 static void *echoes(void *unused)
 {
@@ -62,7 +55,7 @@ void alice(void)
 		nap_ms(1);
 	settle_asleep(take(0));
 	nap_ms(30);
-	on_signal(SIGUSR1, handler, 0);
+	on_signal(SIGUSR1, note_taker, 0);
 	pthread_kill(first_asleep, SIGUSR1);
 	pthread_join(first_asleep, NULL);
 	pthread_t busy = thread(echoes, NULL), asleep = thread(waits, NULL);
@@ -81,7 +74,7 @@ void alice(void)
 		char byte;
 		/* With handlers of both kinds, too. */
 		if (i == 2)
-			on_signal(SIGUSR2, handler, SA_RESTART);
+			on_signal(SIGUSR2, note_taker, SA_RESTART);
 		pthread_t killer = thread(kills, NULL);
 		taker = 0;
 		ended += recv(last, &byte, 1, 0) < 0 && errno == EINTR && taker == getpid();

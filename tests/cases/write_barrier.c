@@ -1,5 +1,5 @@
-/* Receives into a page that is protected before each receive, as a collector's write barrier has it, by a program that opens it in
- * its handler of SIGSEGV and where a call tells EFAULT: whichever it meets, and whatever carries, every byte comes. */
+/* Sends from and receives into a page that is protected before each call, as a collector's barriers have it, by a program that opens
+ * it in its handler of SIGSEGV and where a call tells EFAULT: whichever it meets, and whatever carries, every byte comes. */
 #include "case.h"
 
 enum { TRIPS = 3000 };
@@ -21,7 +21,11 @@ void alice(void)
 	for (int i = 0; i < TRIPS; i++) {
 		char byte = i;
 		long got;
-		MUST(send(fd, &byte, 1, MSG_NOSIGNAL));
+		*page = byte;
+		MUST(mprotect(page, 4096, PROT_NONE));
+		while (send(fd, page, 1, MSG_NOSIGNAL) < 0 && errno == EFAULT)
+			open_it(0);
+		*page = 0;
 		MUST(mprotect(page, 4096, PROT_READ));
 		while ((got = recv(fd, page, 10, 0)) < 0 && errno == EFAULT)
 			open_it(0);

@@ -305,10 +305,7 @@ impl Endpoint {
         });
         if is_kept {
             self.kept.store(-1, Ordering::SeqCst);
-            match tcp::lingers(kept) {
-                true => descriptor::close_lingering(kept),
-                false => descriptor::close_own(kept),
-            }
+            descriptor::close_copy(kept);
             if let (true, Some(link)) = (ending, self.link()) {
                 let wake = link.mark_end();
                 self.deliver(link, wake);

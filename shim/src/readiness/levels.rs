@@ -2,7 +2,7 @@
 //! reason to.
 
 use crate::endpoint::Endpoint;
-use crate::{kernel, recall, receiver, roles, signals, tcp};
+use crate::{kernel, recall, receiver, roles, tcp};
 use core::ffi::{c_int, c_short};
 use core::sync::atomic::Ordering;
 use slipstream_ring::carrier::Carrier;
@@ -116,7 +116,8 @@ pub fn has_void(endpoint: &'static Endpoint, link: &Link, fd: c_int) -> bool {
     let entry = roles::enter(lock);
     let left = receiver::drop_void(endpoint, endpoint.descriptor(fd), link) == Ok(false);
     roles::leave_receiving(endpoint, link, entry);
-    signals::restore(mask);
+    // Not `signals::restore`: there may be a set's lock around.
+    kernel::restore_signals(mask);
     left
 }
 
