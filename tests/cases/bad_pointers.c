@@ -19,6 +19,7 @@ void alice(void)
 	TRY(sendmsg(fd, nowhere, 0));
 	TRY(recv(fd, in, 1, MSG_DONTWAIT));
 	meet();
+	meet();
 	settle_readable(fd, 10);
 	TRY(recv(fd, page + 4096, 5, 0));
 	TRY(read(fd, none, 5));
@@ -36,6 +37,7 @@ void alice(void)
 void bob(void)
 {
 	int fd = pair_up();
+	meet();
 	TRY(send(fd, "0123456789", 10, 0));
 	meet();
 	say_rest(fd);

@@ -13,6 +13,8 @@ void alice(void)
 	meet();
 	send_all(fd, data + 50, 50);
 	meet();
+	/* A blocking receive that has taken a part sleeps for as many again in Linux: let it begin with nothing. */
+	settle_asleep(peer_pid());
 	for (int i = 0; i < 10; i++) {
 		nap_ms(5);
 		send_all(fd, data + 100 + i * 10, 10);

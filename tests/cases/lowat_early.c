@@ -7,6 +7,7 @@ void alice(void)
 {
 	int fd = MUST(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), least = 10;
 	struct sockaddr_in to = bob_address();
+	meet();
 	TRY(setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least));
 	TRY(connect(fd, (void *)&to, sizeof to));
 	struct pollfd one = {fd, POLLIN, 0};
@@ -28,6 +29,7 @@ void bob(void)
 {
 	int least = 10;
 	TRY(setsockopt(listener(), SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least));
+	meet();
 	int fd = joined();
 	socklen_t size = sizeof least;
 	TRY(getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &size));

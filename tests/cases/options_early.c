@@ -7,6 +7,7 @@ void alice(void)
 {
 	int fd = MUST(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), on = 1;
 	struct sockaddr_in to = bob_address();
+	meet();
 	TRY(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on));
 	TRY(connect(fd, (void *)&to, sizeof to));
 	for (int i = 0; i < 100; i++) {
@@ -22,6 +23,7 @@ void bob(void)
 {
 	int on = 1;
 	TRY(setsockopt(listener(), SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on));
+	meet();
 	int fd = joined();
 	socklen_t size = sizeof on;
 	TRY(getsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, &size));

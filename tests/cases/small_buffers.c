@@ -5,6 +5,7 @@ static char data[1 << 16], in[1 << 16];
 
 void alice(void)
 {
+	meet();
 	int fd = joined(), small = 4096;
 	MUST(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
 	warm(fd);
@@ -26,6 +27,7 @@ void bob(void)
 {
 	int small = 4096;
 	MUST(setsockopt(listener(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
+	meet();
 	int fd = pair_up();
 	meet();
 	for (long sum = take(0), got; sum; sum -= got) {

@@ -1,5 +1,6 @@
 //! Compiles the cases.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -18,6 +19,11 @@ pub fn program(name: &str) -> PathBuf {
     programs().join(name)
 }
 
+/// The library that makes a case's calls late, if SLIPSTREAM_DITHER has a seed for it.
+pub fn dither() -> Option<(PathBuf, OsString)> {
+    std::env::var_os("SLIPSTREAM_DITHER").map(|seed| (programs().join("dither.so"), seed))
+}
+
 /// Every case's name, sorted.
 pub fn names() -> Vec<String> {
     let entries = std::fs::read_dir(sources()).expect("the folder of the cases");
@@ -33,11 +39,13 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().ok()?.modified().ok()
 }
 
-/// Compiles what has changed and is asked for.
-pub fn all(names: &[String], filter: Option<&str>) -> Result<(), String> {
+/// Compiles what has changed of what is wanted.
+pub fn all<'a>(wanted: impl Iterator<Item = &'a String>) -> Result<(), String> {
     std::fs::create_dir_all(programs()).map_err(|error| error.to_string())?;
-    let stem = filter.map(|filter| filter.split_once('/').map_or(filter, |(stem, _)| stem));
-    let wanted = names.iter().filter(|name| stem.is_none_or(|stem| name.contains(stem)));
+    if let Some((library, _)) = dither() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/dither.c");
+        gcc(&library, &["-shared", "-fPIC"], &[source])?;
+    }
     let shared = ["case.c", "case.h", "raw.h"].map(|file| modified(&sources().join(file)));
     let stale = wanted.filter(|name| {
         let built = modified(&program(name));
@@ -65,11 +73,21 @@ pub fn all(names: &[String], filter: Option<&str>) -> Result<(), String> {
 }
 
 fn compile(name: &str) -> Result<(), String> {
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=gnu17", "-O2", "-g", "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Werror", "-pthread"]);
     // Cases ignore results and misuse calls on purpose.
-    gcc.args(["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-attribute-warning"]);
-    gcc.arg("-o").arg(program(name)).arg(sources().join(name).with_extension("c")).arg(sources().join("case.c"));
-    let done = gcc.output().map_err(|error| format!("gcc: {error}\n"))?;
-    if done.status.success() { Ok(()) } else { Err(format!("{name}:\n{}", String::from_utf8_lossy(&done.stderr))) }
+    let options = ["-pthread", "-D_FORTIFY_SOURCE=2"];
+    let lenient = ["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-attribute-warning"];
+    let files = [sources().join(name).with_extension("c"), sources().join("case.c")];
+    gcc(&program(name), &[&options[..], &lenient].concat(), &files)
+}
+
+fn gcc(product: &Path, options: &[&str], files: &[PathBuf]) -> Result<(), String> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
+        .args(options)
+        .arg("-o")
+        .arg(product)
+        .args(files);
+    let done = gcc.output().map_err(|error| format!("gcc: {error}"))?;
+    let complaint = String::from_utf8_lossy(&done.stderr);
+    if done.status.success() { Ok(()) } else { Err(format!("{}:\n{complaint}", product.display())) }
 }

@@ -3,7 +3,9 @@
 use crate::build;
 use slipstream_tests::{Lab, Mode, Page, until};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -98,7 +100,7 @@ impl Case {
     }
 
     fn oracle(&self) -> Result<String, String> {
-        self.oracle.get_or_init(|| perform(self, Kind::Plain)).clone()
+        self.oracle.get_or_init(|| perform(self, Kind::Plain, None)).clone()
     }
 }
 
@@ -108,21 +110,25 @@ pub fn run(case: &Case, kind: Kind) -> Result<(), String> {
     if expected.contains("FAILED ") || !expected.contains("exited 0\n") {
         return Err(format!("over plain TCP already:\n{expected}"));
     }
-    let got = perform(case, kind)?;
+    let got = perform(case, kind, build::dither())?;
     if got == expected {
         return Ok(());
     }
     Err(format!("{} over plain TCP (-) and {} (+):\n{}", case.name, kind.name(), difference(&expected, &got)))
 }
 
-/// Runs the case and returns what both ends said.
-fn perform(case: &Case, kind: Kind) -> Result<String, String> {
+/// Runs the case, late here and there if it is to be, and returns what both ends said.
+fn perform(case: &Case, kind: Kind, dither: Option<(PathBuf, OsString)>) -> Result<String, String> {
     let lab = Lab::new(&case.name, kind.mode());
     let path = lab.folder().join("page");
     let waits = matches!(kind, Kind::Shm | Kind::Uds);
     let trips = if kind == Kind::Cold { COLD_TRIPS } else { TRIPS };
     let page = Page::new(&path, trips, waits, kind.bare()).map_err(|error| error.to_string())?;
-    let mut running = lab.program(build::program(&case.name)).arg("both").env("CASE_PAGE", &path).start();
+    let mut program = lab.program(build::program(&case.name)).arg("both").env("CASE_PAGE", &path);
+    if let Some((library, seed)) = dither {
+        program = program.above(&library).env("SLIPSTREAM_DITHER", seed);
+    }
+    let mut running = program.start();
 
     let mut waiting: HashMap<usize, Instant> = HashMap::new();
     let mut unmoved = String::new();
