@@ -34,7 +34,9 @@ void alice(void)
 			MUST(setitimer(ITIMER_REAL, &none, NULL));
 			late += now_ms() - start > 190;
 		}
-		say("%d us: %s", due_us[i], late > 1 ? "late" : "in time");
+		/* A loaded machine may take a thread's time between its look and its receive. */
+		int excused = due_us[i] < 100 ? 4 : 1;
+		say("%d us: %s", due_us[i], late > excused ? "late" : "in time");
 	}
 	meet();
 }

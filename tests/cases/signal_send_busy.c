@@ -3,6 +3,7 @@
 
 enum { MUCH = 64 << 20 };
 static _Atomic int handled;
+static int turn;
 
 static void handler(int number)
 {
@@ -12,6 +13,8 @@ static void handler(int number)
 
 static void *killer(void *sender)
 {
+	/* Well inside the send. */
+	await(turn);
 	nap_ms(30);
 	pthread_kill(*(pthread_t *)sender, SIGUSR1);
 	return NULL;
@@ -23,6 +26,7 @@ void alice(void)
 	char *bytes = calloc(1, MUCH);
 	pthread_t self = pthread_self();
 	for (int i = 0; i < 4; i++) {
+		turn = i;
 		/* With part of it sent SA_RESTART changes nothing. */
 		on_signal(SIGUSR1, handler, i % 2 ? SA_RESTART : 0);
 		meet();
@@ -43,6 +47,8 @@ void bob(void)
 	for (int i = 0; i < 4; i++) {
 		long got = 0;
 		meet();
+		settle_readable(fd, 1);
+		post(i);
 		/* Slower than alice, who would need a second for all of it; and in the second half not at all. */
 		while (i < 2 && !take(1)) {
 			long n = recv(fd, in, sizeof in, MSG_DONTWAIT);

@@ -44,7 +44,9 @@ pub fn all<'a>(wanted: impl Iterator<Item = &'a String>) -> Result<(), String> {
     std::fs::create_dir_all(programs()).map_err(|error| error.to_string())?;
     if let Some((library, _)) = dither() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/dither.c");
-        gcc(&library, &["-shared", "-fPIC"], &[source])?;
+        if modified(&library) < modified(&source) {
+            gcc(&library, &["-shared", "-fPIC"], &[source])?;
+        }
     }
     let shared = ["case.c", "case.h", "raw.h"].map(|file| modified(&sources().join(file)));
     let stale = wanted.filter(|name| {
