@@ -123,7 +123,14 @@ fn receive_patiently(
                 over = Some(Errno(libc::EINTR));
             }
             return match over {
-                None => by_tcp(endpoint, fd, pieces, flags),
+                None => match by_tcp(endpoint, fd, pieces, flags) {
+                    // O_NONBLOCK, set since this call began to wait, is for calls to come.
+                    Err(Errno(libc::EAGAIN)) if patience.waits() && pieces.pipe().is_none() => {
+                        over = patience.doze(endpoint, endpoint.descriptor(fd)).err();
+                        continue;
+                    }
+                    received => received,
+                },
                 // The peer may not have sent it again yet.
                 Some(_) if seen > 0 => Ok(seen),
                 Some(over) => what_is_there(endpoint, fd, pieces, flags).map_err(|errno| match errno {

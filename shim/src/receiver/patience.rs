@@ -60,6 +60,11 @@ impl Patience {
         self.blocking == Some(false)
     }
 
+    /// Whether the call is one that waits, and has come to that.
+    pub fn waits(&self) -> bool {
+        self.blocking == Some(true)
+    }
+
     /// Waits a while, or until TCP shows the end. An error when the call may not wait any more, after a signal or at its
     /// deadline.
     pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> Result<(), Errno> {
