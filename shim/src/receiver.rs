@@ -123,14 +123,17 @@ fn receive_patiently(
                 over = Some(Errno(libc::EINTR));
             }
             return match over {
-                None => match by_tcp(endpoint, fd, pieces, flags) {
-                    // O_NONBLOCK, set since this call began to wait, is for calls to come.
-                    Err(Errno(libc::EAGAIN)) if patience.waits() && pieces.pipe().is_none() => {
-                        over = patience.doze(endpoint, endpoint.descriptor(fd)).err();
+                None => {
+                    let received = by_tcp(endpoint, fd, pieces, flags);
+                    if patience.waits() && stops_short(endpoint, fd, pieces, flags, goal, received) {
+                        pieces.advance(received.unwrap_or(0));
+                        let part = pieces.done() > 0;
+                        let events = libc::POLLIN | libc::POLLRDHUP;
+                        over = patience.doze(endpoint, endpoint.descriptor(fd), events, part).err();
                         continue;
                     }
-                    received => received,
-                },
+                    with_part(pieces, received)
+                }
                 // The peer may not have sent it again yet.
                 Some(_) if seen > 0 => Ok(seen),
                 Some(over) => what_is_there(endpoint, fd, pieces, flags).map_err(|errno| match errno {
@@ -173,7 +176,7 @@ fn receive_patiently(
                 let on_tcp = !more || consumer.goes_back_at().is_some() || consumer.is_left();
                 if on_tcp || marks & (MARK_END | MARK_GONE) != 0 {
                     // Without descriptors to wait with it is content with that, too.
-                    over = patience.doze(endpoint, socket).err();
+                    over = patience.doze(endpoint, socket, libc::POLLRDHUP, true).err();
                     continue;
                 }
                 empty.peek = {
@@ -246,11 +249,33 @@ fn receive_patiently(
 /// The kernel's call on the endpoint's own socket, for what is left.
 fn by_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
     let receive = |socket| real::cancellable(|| pieces.receive(socket, usize::MAX, flags));
-    match held::during(Obligation::Call(endpoint), || endpoint.on_socket(fd, receive)) {
+    held::during(Obligation::Call(endpoint), || endpoint.on_socket(fd, receive))
+}
+
+/// What the whole call comes to: where a part of it is done, an error is for the next one.
+fn with_part(pieces: &Pieces, received: Result<usize, Errno>) -> Result<usize, Errno> {
+    match received {
         Ok(n) => Ok(pieces.done() + n),
         Err(_) if pieces.done() > 0 => Ok(pieces.done()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether the kernel did not wait for the rest because of an O_NONBLOCK that was set while a call waited: that is for calls to
+/// come. A splice asks for it anew, in the kernel as well.
+fn stops_short(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &Pieces,
+    flags: c_int,
+    goal: usize,
+    received: Result<usize, Errno>,
+) -> bool {
+    let wants_more = match received {
+        Ok(n) => n > 0 && flags & libc::MSG_PEEK == 0 && pieces.done() + n < goal,
+        Err(errno) => errno == Errno(libc::EAGAIN),
+    };
+    wants_more && pieces.pipe().is_none() && kernel::is_nonblocking(endpoint.descriptor(fd))
 }
 
 /// The same without waiting.
@@ -260,7 +285,8 @@ fn what_is_there(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, fl
     if pieces.pipe().is_some() && !is_there() {
         return if pieces.done() > 0 { Ok(pieces.done()) } else { Err(Errno(libc::EAGAIN)) };
     }
-    by_tcp(endpoint, fd, pieces, flags | libc::MSG_DONTWAIT)
+    let received = by_tcp(endpoint, fd, pieces, flags | libc::MSG_DONTWAIT);
+    with_part(pieces, received)
 }
 
 /// The kernel's own call.

@@ -85,6 +85,9 @@ fn send_patiently(
     // Whether nothing has been sent or waited for: then the program's own call may serve. After a wait its descriptor may
     // name something else.
     let mut fresh = true;
+    // Asked once, when it first has to wait: an O_NONBLOCK that is set meanwhile is for calls to come.
+    let mut waits = (flags & libc::MSG_DONTWAIT != 0).then_some(false);
+    let is_blocking = || !kernel::is_nonblocking(endpoint.descriptor(fd));
     loop {
         match carrier::shielded(endpoint, pieces, || step(endpoint, fd, link, pieces, flags)) {
             Err(Broken) => return Done::Moved(Err(endpoint.fail(fd))),
@@ -100,7 +103,7 @@ fn send_patiently(
                     if stay.end(pieces.done() > 0) {
                         interrupted(pieces)
                     } else if !fresh {
-                        Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags))
+                        Done::Moved(rest_through_tcp(endpoint, fd, pieces, flags, waits == Some(true)))
                     } else if let Some(errno) = endpoint.family().take_error() {
                         Done::Moved(Err(errno))
                     } else {
@@ -121,7 +124,7 @@ fn send_patiently(
                     return interrupted(pieces);
                 }
                 // TCP is full, and what was left in the ring comes first.
-                if let Err(errno) = await_room(endpoint, fd, flags) {
+                if let Err(errno) = await_room(endpoint, fd, *waits.get_or_insert_with(is_blocking)) {
                     return Done::Moved(if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) });
                 }
             }
@@ -134,7 +137,7 @@ fn send_patiently(
                 if wait::glance_for_a_moment(link, space) {
                     continue;
                 }
-                let nonblocking = flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(endpoint.descriptor(fd));
+                let nonblocking = !*waits.get_or_insert_with(is_blocking);
                 if !nonblocking {
                     stay.begin();
                 }
@@ -304,11 +307,11 @@ pub fn publish(endpoint: &Endpoint, link: &Link) {
 
 /// Waits for TCP's room, for a call that may wait, as the kernel's own send would.
 #[cold]
-fn await_room(endpoint: &'static Endpoint, fd: c_int, flags: c_int) -> Result<(), Errno> {
-    let socket = endpoint.descriptor(fd);
-    if flags & libc::MSG_DONTWAIT != 0 || kernel::is_nonblocking(socket) {
+fn await_room(endpoint: &'static Endpoint, fd: c_int, may_wait: bool) -> Result<(), Errno> {
+    if !may_wait {
         return Err(Errno(libc::EAGAIN));
     }
+    let socket = endpoint.descriptor(fd);
     held::during(Obligation::Call(endpoint), || wait::room_on_tcp(socket))
 }
 
@@ -384,7 +387,7 @@ fn leave(endpoint: &'static Endpoint, fd: c_int, link: &Link, for_good: bool) ->
 /// Runs a call that only TCP can serve, after everything that is in the ring.
 pub fn through_tcp(endpoint: &'static Endpoint, fd: c_int, link: &Link, real: impl Fn() -> isize) -> Done {
     while !leave_and(endpoint, fd, link, false, || endpoint.family().writers.force()) {
-        if let Err(errno) = await_room(endpoint, fd, 0) {
+        if let Err(errno) = await_room(endpoint, fd, !kernel::is_nonblocking(endpoint.descriptor(fd))) {
             return Done::Moved(Err(errno));
         }
     }
@@ -414,15 +417,28 @@ fn real_or_held(endpoint: &'static Endpoint, real: impl Fn() -> isize) -> Done {
 }
 
 /// What the ring did not take goes through TCP, in the same call.
-fn rest_through_tcp(endpoint: &'static Endpoint, fd: c_int, pieces: &mut Pieces, flags: c_int) -> Result<usize, Errno> {
+fn rest_through_tcp(
+    endpoint: &'static Endpoint,
+    fd: c_int,
+    pieces: &mut Pieces,
+    flags: c_int,
+    waits: bool,
+) -> Result<usize, Errno> {
+    // An O_NONBLOCK that was set while the call waited.
+    let stops_short = || waits && kernel::is_nonblocking(endpoint.descriptor(fd));
     while !pieces.is_empty() {
         // A short count is the kernel's word to stop (full and non-blocking, a signal, a timeout), unless it comes of our
         // taking a few pieces at a time.
         match endpoint.on_socket(fd, |socket| real::cancellable(|| pieces.send(socket, flags))) {
             Ok((sent, asked)) => {
                 pieces.advance(sent);
-                if sent < asked {
+                if sent < asked && !stops_short() {
                     break;
+                }
+            }
+            Err(Errno(libc::EAGAIN)) if stops_short() => {
+                if let Err(errno) = wait::room_on_tcp(endpoint.descriptor(fd)) {
+                    return if pieces.done() > 0 { Ok(pieces.done()) } else { Err(errno) };
                 }
             }
             Err(errno) if pieces.done() == 0 => return Err(errno),

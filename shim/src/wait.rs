@@ -267,12 +267,12 @@ pub fn room(fd: c_int, limit: u64) -> Result<(), Errno> {
     }
 }
 
-/// Waits `time` ns, or until TCP shows the end, with signals blocked; `mask` is the program's. One that ends a call is taken
-/// in, and ends it.
-pub fn doze(fd: c_int, time: u64, mask: u64) -> Result<(), Errno> {
-    let mut all = [on(fd, libc::POLLRDHUP), NOBODY];
-    let (slept, handled) = poll_heeding(&mut all, Some(time), mask, true);
-    if handled.or(heed(mask, true)) == Delivered::Interrupt {
+/// Waits `time` ns, or until TCP shows one of `events`, with signals blocked; `mask` is the program's. One that ends a call is
+/// taken in, and ends it.
+pub fn doze(fd: c_int, events: i16, time: u64, mask: u64, strict: bool) -> Result<(), Errno> {
+    let mut all = [on(fd, events), NOBODY];
+    let (slept, handled) = poll_heeding(&mut all, Some(time), mask, strict);
+    if handled.or(heed(mask, strict)) == Delivered::Interrupt {
         return Err(Errno(libc::EINTR));
     }
     slept.map(drop)

@@ -8,10 +8,10 @@ mod modules;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use modules::{MODULES, Module};
-use slipstream_tests::{Lab, Mode};
+use slipstream_tests::{Lab, Mode, compile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -91,10 +91,8 @@ fn compare(plain: &Outcomes, shimmed: &Outcomes) -> Result<(), Failed> {
 fn hurry() -> Result<PathBuf, String> {
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hurry.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cpython/hurry.c");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]).arg(&library).arg(source);
-    let done = gcc.output().map_err(|error| format!("gcc: {error}"))?;
-    if done.status.success() { Ok(library) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+    compile(&library, &["-shared", "-fPIC"], &[source])?;
+    Ok(library)
 }
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
 //! Compiles the cases.
 
+use slipstream_tests::compile;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
@@ -45,7 +45,7 @@ pub fn all<'a>(wanted: impl Iterator<Item = &'a String>) -> Result<(), String> {
     if let Some((library, _)) = dither() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/dither.c");
         if modified(&library) < modified(&source) {
-            gcc(&library, &["-shared", "-fPIC"], &[source])?;
+            compile(&library, &["-shared", "-fPIC"], &[source])?;
         }
     }
     let shared = ["case.c", "case.h", "raw.h"].map(|file| modified(&sources().join(file)));
@@ -61,7 +61,7 @@ pub fn all<'a>(wanted: impl Iterator<Item = &'a String>) -> Result<(), String> {
         for _ in 0..cores {
             scope.spawn(|| {
                 while let Some(name) = { queue.lock().ok().and_then(|mut queue| queue.pop()) } {
-                    if let Err(error) = compile(name)
+                    if let Err(error) = build(name)
                         && let Ok(mut failed) = failed.lock()
                     {
                         failed.push_str(&error);
@@ -74,22 +74,10 @@ pub fn all<'a>(wanted: impl Iterator<Item = &'a String>) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
-fn compile(name: &str) -> Result<(), String> {
+fn build(name: &str) -> Result<(), String> {
     // Cases ignore results and misuse calls on purpose.
     let options = ["-pthread", "-D_FORTIFY_SOURCE=2"];
     let lenient = ["-Wno-unused-result", "-Wno-stringop-overflow", "-Wno-attribute-warning"];
     let files = [sources().join(name).with_extension("c"), sources().join("case.c")];
-    gcc(&program(name), &[&options[..], &lenient].concat(), &files)
-}
-
-fn gcc(product: &Path, options: &[&str], files: &[PathBuf]) -> Result<(), String> {
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
-        .args(options)
-        .arg("-o")
-        .arg(product)
-        .args(files);
-    let done = gcc.output().map_err(|error| format!("gcc: {error}"))?;
-    let complaint = String::from_utf8_lossy(&done.stderr);
-    if done.status.success() { Ok(()) } else { Err(format!("{}:\n{complaint}", product.display())) }
+    compile(&program(name), &[&options[..], &lenient].concat(), &files)
 }

@@ -6,6 +6,7 @@
 //! ends with it.
 
 mod broker;
+mod compile;
 mod lab;
 mod page;
 mod ports;
@@ -15,6 +16,7 @@ mod status;
 mod wait;
 
 pub use broker::Broker;
+pub use compile::compile;
 pub use lab::{Lab, Mode};
 pub use page::Page;
 pub use ports::Port;

@@ -71,6 +71,7 @@ fn replace(fd: c_int, mark: usize) -> Option<Entry> {
         if let Some(Entry::Endpoint(endpoint)) = entry {
             endpoint.leaves_table(fd);
         }
+        // SeqCst: removed here, then the pins are looked at; `descriptor::pin` pins, then looks here.
         match word.compare_exchange(known, mark, Ordering::SeqCst, Ordering::Acquire) {
             Ok(_) => return entry,
             Err(now) => known = now,
@@ -85,7 +86,8 @@ fn replace(fd: c_int, mark: usize) -> Option<Entry> {
 /// It names what was entered for it, or nothing of ours.
 pub fn changed(fd: c_int) {
     if let Some(word) = word(fd) {
-        let _ = word.compare_exchange(changing_mark(), 0, Ordering::SeqCst, Ordering::Relaxed);
+        // Released to the Acquire in `get` of who has waited for it: with what was done under the mark.
+        let _ = word.compare_exchange(changing_mark(), 0, Ordering::Release, Ordering::Relaxed);
     }
 }
 

@@ -65,9 +65,9 @@ impl Patience {
         self.blocking == Some(true)
     }
 
-    /// Waits a while, or until TCP shows the end. An error when the call may not wait any more, after a signal or at its
-    /// deadline.
-    pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int) -> Result<(), Errno> {
+    /// Waits a while, or until TCP shows one of `events`. An error when the call may not wait any more, after a signal (`part`: of
+    /// which a part is done) or at its deadline.
+    pub fn doze(&mut self, endpoint: &'static Endpoint, fd: c_int, events: i16, part: bool) -> Result<(), Errno> {
         let left = self.deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(kernel::now_ns()));
         let mask = self.stay.begin();
         let time = left.min(self.doze);
@@ -75,7 +75,8 @@ impl Patience {
         if left == 0 {
             return Err(Errno(libc::EAGAIN));
         }
-        held::during(Obligation::Call(endpoint), || wait::doze(fd, time, mask))
+        let strict = part || self.deadline.is_some();
+        held::during(Obligation::Call(endpoint), || wait::doze(fd, events, time, mask, strict))
     }
 
     /// Lets signals through again: the call goes on by other means. Whether one has ended it; `part`: of which a part is done.
